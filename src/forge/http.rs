@@ -17,7 +17,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{ServerFacts, Token, TokenFacts, fleet::RepositoryName, token::TokenHeader};
+use super::{ServerFacts, Token, TokenFacts, token::TokenHeader};
 use crate::base::{
     error::{Class, Error},
     http::{
@@ -290,22 +290,6 @@ impl Http {
 
     pub(super) fn token(&self) -> &Token {
         &self.token
-    }
-
-    /// Whether a repository exists and the token may see it.
-    pub(super) async fn exists(
-        &self,
-        repository: &RepositoryName,
-        what: &str,
-    ) -> Result<bool, Error> {
-        let path = ["repos", &repository.owner, &repository.name];
-        let request = Request::new(Method::GET, path, format!("{what} of {repository}"));
-        let reply = self.send(&request).await?;
-        if reply.status == StatusCode::NOT_FOUND {
-            return Ok(false);
-        }
-        reply.expect::<serde::de::IgnoredAny>(&[200])?;
-        Ok(true)
     }
 
     /// Text from the server, cleaned for messages.

@@ -2,12 +2,11 @@
 //!
 //! The facts about a server that a run reads once.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use super::fleet::RepositoryName;
 use crate::git::HostedRepository;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -360,20 +359,6 @@ fn kind_of(api: &Url) -> Option<Kind> {
 pub(crate) struct ServerFacts {
     /// The version of a GitLab, Gitea or Forgejo.
     pub(super) version: Rc<OnceCell<String>>,
-    /// Whether a repository has a commit.
-    commits: Rc<RefCell<HashMap<(RepositoryName, String), bool>>>,
-}
-
-impl ServerFacts {
-    pub(super) fn has_commit(&self, repository: &RepositoryName, commit: &str) -> Option<bool> {
-        let key = (repository.clone(), commit.to_owned());
-        self.commits.borrow().get(&key).copied()
-    }
-
-    pub(super) fn add_commit(&self, repository: &RepositoryName, commit: &str, exists: bool) {
-        let key = (repository.clone(), commit.to_owned());
-        self.commits.borrow_mut().insert(key, exists);
-    }
 }
 
 #[cfg(test)]

@@ -70,19 +70,18 @@ impl fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// The remote with `login`, for a second fetch if the credentials of git did not suffice. A fetch that takes
+    /// The same repository with a token.
+    pub(crate) fn with_login(&self, login: Option<Login>) -> Option<Self> {
+        let (url, login) = (self.url.clone(), Some(login?));
+        Some(Self { url, login })
+    }
+
+    /// This remote, for a second fetch if the credentials of git did not suffice for the first one. A fetch that takes
     /// too long is not repeated.
-    pub(crate) fn retry<T>(
-        &self,
-        fetched: &Result<T, GitError>,
-        login: Option<&Login>,
-    ) -> Option<Self> {
+    pub(crate) fn after<T>(self, fetched: &Result<T, GitError>) -> Option<Self> {
         match fetched {
             Ok(_) | Err(GitError::Late { .. }) => None,
-            Err(_) => Some(Self {
-                url: self.url.clone(),
-                login: Some(login?.clone()),
-            }),
+            Err(_) => Some(self),
         }
     }
 }
@@ -248,6 +247,14 @@ impl Git {
                 git.arg("-c").arg(format!("remote.{FORGE}.{setting}"));
             }
         }
+        if let (Some(remote), Some(limit)) = (remote, self.stall_limit)
+            && remote.url.starts_with("http")
+        {
+            let (url, seconds) = (without_user(&remote.url), limit.as_secs().max(1));
+            git.arg("-c").arg(format!("http.{url}.lowSpeedLimit=1"));
+            git.arg("-c")
+                .arg(format!("http.{url}.lowSpeedTime={seconds}"));
+        }
         if let Some(Login { server, header, .. }) = login {
             command::remove_job_secrets(&mut git);
             // The header is sent only to this repository, and not after a redirect. The empty value removes the
@@ -263,12 +270,6 @@ impl Git {
             // The settings of the user for this URL have precedence over those for all.
             git.arg("-c")
                 .arg(format!("http.{url}.followRedirects=false"));
-            if let Some(limit) = self.stall_limit {
-                let seconds = limit.as_secs().max(1);
-                git.arg("-c").arg(format!("http.{url}.lowSpeedLimit=1"));
-                git.arg("-c")
-                    .arg(format!("http.{url}.lowSpeedTime={seconds}"));
-            }
             git.args(["-c", "credential.helper="]);
             // No program asks for a password.
             git.env("GIT_ASKPASS", "");

@@ -1,6 +1,6 @@
 //! Another repository that is fetched into an empty directory.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{Git, GitError, ObjectId, Remote};
 
@@ -43,6 +43,12 @@ impl ScratchRepository {
             remote,
             objects,
         })
+    }
+
+    /// The same with the maximum time without progress in a connection.
+    pub(crate) fn with_stall_limit(mut self, limit: Duration) -> Self {
+        self.git.stall_limit = Some(limit);
+        self
     }
 
     pub(crate) fn git(&self) -> &Git {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::{
-    build_order::on_forge,
+    build_order::{is_git, on_forge},
     support::{
         fake::{Fake, Reaction},
         fleet::{self, Fleet},
@@ -36,14 +36,13 @@ fn newest_commits_of_a_long_range_are_listed() {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (world, [early, late, _]) = on_forge(&forge, kind, NAME);
         let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
-        let before = forge.log().len();
         let document = diff(&world, &["--from", early, "--to", late]);
         let source = &document["source"];
         assert_eq!(source["read_from"], "forge", "{document}");
         assert_eq!(source["stated_by"], "configuration");
         assert_eq!(source["descendant"], true);
         assert_eq!(source["added"]["count"], 261);
-        assert_eq!(source["added"]["authors"], Value::Null);
+        assert_eq!(source["added"]["authors"], 1);
         let listed = subjects(&source["added"]);
         assert_eq!(listed.len(), 50);
         assert_eq!(listed[..2], ["late", "259"]);
@@ -51,47 +50,53 @@ fn newest_commits_of_a_long_range_are_listed() {
             source["removed"],
             json!({"count": 0, "authors": 0, "commits": []})
         );
-        // GitHub: a comparison and its last page; Gitea: two lookups and a listing in each direction.
-        let requests = forge.log().len() - before;
-        assert_eq!(
-            requests,
-            if kind == Kind::Github { 2 } else { 4 },
-            "{kind:?}"
-        );
-        let before = forge.log().len();
         let reversed = diff(&world, &["--from", late, "--to", early]);
         let source = &reversed["source"];
         assert_eq!(source["descendant"], false);
         assert_eq!(source["added"]["count"], 0);
         assert_eq!(source["removed"]["count"], 261);
         assert_eq!(subjects(&source["removed"])[..2], ["late", "259"]);
-        let requests = forge.log().len() - before;
-        assert_eq!(
-            requests,
-            if kind == Kind::Github { 3 } else { 4 },
-            "{kind:?}"
-        );
+        assert_eq!(requests_of_api(&forge, 0), [""; 0], "{kind:?}");
     }
 }
 
+/// The requests of the log that are not those of git.
+fn requests_of_api(forge: &Thousand, from: usize) -> Vec<String> {
+    let log = forge.log().split_off(from);
+    let of_api = log.into_iter().filter(|logged| !is_git(logged));
+    of_api.map(|logged| logged.request).collect()
+}
+
 #[test]
-fn unknown_and_unrelated_commits_are_not_read() {
+fn unknown_commits_are_not_read_and_unrelated_ones_listed() {
     for kind in [Kind::Github, Kind::Gitea] {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (mut world, [_, late, unrelated]) = on_forge(&forge, kind, NAME);
         world.build(REV_C);
         let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
-        let unknown = (REV_C, "the forge does not show both revisions");
-        // Gitea lists the commits of the other history.
-        let others = (kind == Kind::Github).then_some((unrelated, "no common ancestor"));
-        for (revision, reason) in std::iter::once(unknown).chain(others) {
-            let document = diff(&world, &["--from", late, "--to", revision]);
-            assert_eq!(document["source"]["added"], Value::Null);
-            assert_eq!(document["not_read"][0]["part"], "commits");
-            let read = document["not_read"][0]["reason"].as_str().unwrap();
-            assert!(read.ends_with(reason), "{read}");
-        }
+        let document = diff(&world, &["--from", late, "--to", REV_C]);
+        assert_eq!(document["source"]["added"], Value::Null);
+        assert_eq!(document["not_read"][0]["part"], "commits");
+        let reason = document["not_read"][0]["reason"].as_str().unwrap();
+        let expected = format!("the source {NAME} does not contain both revisions");
+        assert!(reason.ends_with(&expected), "{reason}");
+        let document = diff(&world, &["--from", late, "--to", unrelated]);
+        let source = &document["source"];
+        assert_eq!(source["descendant"], false, "{document}");
+        assert_eq!(subjects(&source["added"]), ["pages"]);
+        // With the two commits that the repository began with.
+        assert_eq!(source["removed"]["count"], 264);
     }
+}
+
+#[test]
+fn commit_without_a_branch_is_fetched_by_its_id() {
+    let forge = Thousand::start(fleet::options(Kind::Gitea, 2));
+    let (world, [early, late, unrelated]) = on_forge(&forge, Kind::Gitea, NAME);
+    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    forge.store(0).refs.remove("pages");
+    let document = diff(&world, &["--from", early, "--to", unrelated]);
+    assert_eq!(subjects(&document["source"]["added"]), ["pages"], "{late}");
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn forge_that_is_down_fails_no_promotion() {
     let document = diff(&world, &["--from", early, "--to", late]);
     assert_eq!(document["source"]["read_from"], Value::Null);
     let reason = document["not_read"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("HTTP 401"), "{reason}");
+    assert!(reason.contains("Authentication failed"), "{reason}");
     assert!(!reason.contains("wrong"), "{reason}");
 }
 
@@ -160,20 +165,10 @@ fn fleet_lists_the_commits_of_the_source() {
         };
         let body = |number: usize| fleet.forge.store(number).pulls[0].body.clone();
 
-        let comparisons = |from: usize| {
-            let log = fleet.forge.log();
-            let compared = log[from..].iter().filter(|logged| {
-                let request = &logged.request;
-                ["/compare/", "not="]
-                    .iter()
-                    .any(|text| request.contains(text))
-            });
-            compared.count()
-        };
-        // A dry run shows no body, so it reads no commits.
+        // A dry run needs the source for the order.
         let before = fleet.forge.log().len();
         promote(&[]);
-        assert_eq!(comparisons(before), 1, "{kind:?}");
+        assert_eq!(fetches(&fleet.forge, 0, before), 1, "{kind:?}");
         let before = fleet.forge.log().len();
         promote(&["--pr", "draft"]);
         let section = body(1);
@@ -189,10 +184,21 @@ fn fleet_lists_the_commits_of_the_source() {
         assert_eq!(section, body(2).replace("app-0002", "app-0001"));
         // No commit records the set of the first repository.
         assert!(body(0).contains("previous revision unknown"), "{}", body(0));
-        // One for the order; for the commits one comparison, or a listing in each direction.
-        let expected = if kind == Kind::Github { 2 } else { 3 };
-        assert_eq!(comparisons(before), expected, "{kind:?}");
+        // The source is fetched once, for the order and the commits; the other fetch is that for its own pull request.
+        assert_eq!(fetches(&fleet.forge, 0, before), 2, "{kind:?}");
     }
+}
+
+/// The fetches from a repository since `from` that were not refused.
+pub(crate) fn fetches(forge: &Thousand, number: usize, from: usize) -> usize {
+    let log = forge.log().split_off(from);
+    let fetched = log.iter().filter(|logged| {
+        let is_fetch = logged
+            .request
+            .contains("/info/refs?service=git-upload-pack");
+        logged.repository == Some(number) && is_fetch && logged.status == 200
+    });
+    fetched.count()
 }
 
 #[test]
@@ -208,38 +214,6 @@ fn fleet_without_changes_reads_no_commits() {
         .exits(0);
     let body = fleet.forge.store(1).pulls[0].body.clone();
     assert!(!body.contains("What changes"), "{body}");
-}
-
-#[test]
-fn omitted_list_of_commits_has_a_reason() {
-    let commit = |number: usize| {
-        json!({"sha": format!("{number:040x}"), "commit": {"message": "x",
-            "author": {"name": "Ada", "email": "ada@secret.example"}}})
-    };
-    let oldest: Vec<_> = (0..250).map(commit).collect();
-    let compared = json!({"ahead_by": 300, "behind_by": 0, "commits": oldest}).to_string();
-    let fake = Fake::start(move |request| {
-        if request.path().contains("/compare/") {
-            Reaction::new(200, compared.clone())
-        } else {
-            Reaction::new(404, "{}")
-        }
-    });
-    let world = world();
-    let forge = format!(
-        "source: acme/app\nforge: {{ kind: github, url: 'http://{}', repository: acme/deploy }}\n",
-        fake.host()
-    );
-    world.write("repin.yaml", world.read("repin.yaml") + &forge);
-    let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
-    let document = diff(&world, &["--revision", REV_B]);
-    assert_eq!(document["source"]["added"]["count"], 300);
-    assert_eq!(document["source"]["added"]["commits"], json!([]));
-    assert_eq!(
-        document["not_read"],
-        json!([{"part": "commits", "image": null, "platform": null,
-            "reason": "the forge did not return the newest commits"}])
-    );
 }
 
 /// Images at A and B that state a source, in a shallow clone of their world.

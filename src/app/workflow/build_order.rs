@@ -6,10 +6,7 @@ use std::{cell::OnceCell, cmp::Ordering, sync::Arc, time::SystemTime};
 use super::{Services, build_source::BuildSource, caches::FetchedRepository, tags};
 use crate::{
     app::pull_request::reconcile::RevisionAge,
-    base::{
-        error::{Error, Errors},
-        http::RequestPacer,
-    },
+    base::error::{Error, Errors},
     config::{Config, Image},
     core::{
         checks,
@@ -46,16 +43,11 @@ pub(crate) struct ResolvedSet<'s> {
 
 impl<'o> BuildOrder<'o> {
     /// The order in a clone, if there is one, and in the configured source. Sends no request.
-    pub(crate) fn new(
-        config: &'o Config,
-        git: Option<&'o Git>,
-        pace: Option<RequestPacer>,
-        services: &'o Services,
-    ) -> Self {
+    pub(crate) fn new(config: &'o Config, git: Option<&'o Git>, services: &'o Services) -> Self {
         Self {
             config,
             git,
-            source: BuildSource::new(config, pace, services),
+            source: BuildSource::new(config, services),
             is_built_here: OnceCell::new(),
         }
     }

@@ -104,7 +104,7 @@ impl<'s> BuildList<'s> {
         services: &'s Services,
     ) -> Result<Self, Errors> {
         let (table, pushed) = list_tags(config, &packages(config, services)?, services)?;
-        let order = BuildOrder::new(config, history.git(), None, services);
+        let order = BuildOrder::new(config, history.git(), services);
         let set = PinnedSet::read(config, found, history, &order, &pushed, services)?;
         let mut proposals = Vec::new();
         for pull in pulls {

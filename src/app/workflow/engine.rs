@@ -129,7 +129,7 @@ pub(super) fn plan(
     };
     warn_of_unpushed_rollback(request, &history, site.config(), &counted.found, services);
     let git = history.git().cloned();
-    let builds = BuildOrder::new(site.config(), git.as_ref(), None, services);
+    let builds = BuildOrder::new(site.config(), git.as_ref(), services);
     if request.operation == Operation::Promotion {
         let order =
             history.determine_order(&builds, site.config(), &request.revision, &counted.found);
@@ -176,7 +176,7 @@ pub(super) fn rehearse(request: &Request, read: &ReadSite<'_>) -> Result<Planned
     let (found, checks) = (read.found.clone(), read.checks.clone());
     let counted = count(request, contracts, config, found, checks, &mut facts)?;
     let git = read.history.git().cloned();
-    let builds = BuildOrder::new(config, git.as_ref(), None, services);
+    let builds = BuildOrder::new(config, git.as_ref(), services);
     let verification = Verification::Now {
         standards: &read.standards,
         smoke: &read.smoke,

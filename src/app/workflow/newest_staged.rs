@@ -51,7 +51,7 @@ pub(super) fn newest_staged(
         read: Vec::new(),
     };
     let stages = Stages::open(config, &history, site.has_forge(), services)?;
-    let order = BuildOrder::new(config, history.git(), None, services);
+    let order = BuildOrder::new(config, history.git(), services);
     let pinned = checks::current_digests(config, &found);
     let known = history.known()?;
     let candidates = stages.candidates()?;

@@ -123,7 +123,7 @@ impl Executor for BranchSite {
                     planned,
                     document,
                     request,
-                    builds: &BuildOrder::new(&config, git.as_ref(), None, services),
+                    builds: &BuildOrder::new(&config, git.as_ref(), services),
                 };
                 publish(&publication, services)
             }

@@ -8,7 +8,10 @@ use reqwest::Url;
 
 use super::{Access, Services, caches::FetchedRepository, connection::TokenUse};
 use crate::{
-    base::error::{Code, Error, Errors, usage},
+    base::{
+        error::{Code, Error, Errors, usage},
+        http::FORGES,
+    },
     config::{Config, SourceRepository},
     forge::{Kind, Target, TargetError, Token},
     git::{FetchedObjects, Git, GitError, HostedRepository, Login, Remote, ScratchRepository},
@@ -66,21 +69,41 @@ pub(crate) fn comparison_page(
 pub(super) struct Fetch {
     pub(super) refspecs: Vec<String>,
     pub(super) objects: FetchedObjects,
+    /// How often the connection is attempted.
+    pub(super) attempts: u32,
 }
 
 /// Fetches another repository into a temporary directory. git uses its own credentials; if these do not
-/// suffice, it uses `login`. A fetch that takes too long is not repeated. The inner error is the reason of git.
+/// suffice, it fetches from `other`. A fetch that takes too long is not repeated. The inner error is the reason of git.
 pub(super) async fn fetch(
-    remote: Remote,
-    login: Option<Login>,
+    own: Remote,
+    other: Option<Remote>,
     fetch: &Fetch,
     services: &Services,
 ) -> Result<Result<FetchedRepository, String>, Errors> {
-    let mut fetched = fetch_once(remote.clone(), fetch, services).await?;
-    if let Some(remote) = remote.retry(&fetched, login.as_ref()) {
-        fetched = fetch_once(remote, fetch, services).await?;
+    let mut fetched = fetch_from(own, fetch, services).await?;
+    if let Some(other) = other.and_then(|other| other.after(&fetched)) {
+        fetched = fetch_from(other, fetch, services).await?;
     }
     Ok(fetched.map_err(|error| error.to_string()))
+}
+
+/// Fetches; repeats it if the connection fails.
+async fn fetch_from(
+    remote: Remote,
+    fetch: &Fetch,
+    services: &Services,
+) -> Result<Result<FetchedRepository, GitError>, Errors> {
+    let mut attempt = 1;
+    loop {
+        match fetch_once(remote.clone(), fetch, services).await? {
+            Err(error) if error.is_transient() && attempt < fetch.attempts => {
+                tokio::time::sleep(FORGES.usual_pause(attempt)).await;
+                attempt += 1;
+            }
+            fetched => return Ok(fetched),
+        }
+    }
 }
 
 async fn fetch_once(
@@ -89,9 +112,13 @@ async fn fetch_once(
     services: &Services,
 ) -> Result<Result<FetchedRepository, GitError>, Errors> {
     let directory = services.temporary_directory()?;
-    let Fetch { refspecs, objects } = fetch.clone();
+    let Fetch {
+        refspecs, objects, ..
+    } = fetch.clone();
+    let stall_limit = services.stall_timeout();
     let fetched = tokio::task::spawn_blocking(move || {
         let scratch = ScratchRepository::init(directory.path(), remote, objects)?;
+        let scratch = scratch.with_stall_limit(stall_limit);
         let refspecs: Vec<_> = refspecs.iter().map(String::as_str).collect();
         Ok::<_, GitError>(FetchedRepository {
             has_references: scratch.fetch(&refspecs)?,

@@ -291,11 +291,13 @@ impl<'o> Opener<'o> {
         let name = branch.unwrap_or("HEAD").to_owned();
         let source = branch.map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
         let login = forge_login(self.config, self.history.git(), &remote.url, self.services);
+        let with_token = remote.with_login(login);
         let wanted = Fetch {
             refspecs: vec![format!("+{source}:{FETCHED}")],
             objects,
+            attempts: 1,
         };
-        let work = repositories::fetch(remote, login, &wanted, self.services);
+        let work = repositories::fetch(remote, with_token, &wanted, self.services);
         let fetched = self.services.wait(work, "fetching a stage");
         let fetched = fetched.map_err(cause)??;
         if !fetched.has_references {

@@ -4,7 +4,6 @@
 //! once, then the files, contents and recent history of one. A result that is incomplete is marked
 //! so. Sizes are limited, because the repositories are not trusted.
 
-mod range;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -16,8 +15,6 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub(crate) use range::Ranges;
-pub(super) use range::{RangeRow, range};
 pub(crate) use reader::FleetReader;
 pub(super) use reader::{PathHistory, PathVersion, common_directory, merge_up_to};
 
@@ -171,36 +168,6 @@ pub(crate) struct RecentCommit {
     pub message: String,
     /// Those of the files that exist in the commit: path and content id.
     pub files: BTreeMap<String, String>,
-}
-
-/// Whether a commit is another one or an ancestor of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ancestry {
-    Ancestor,
-    NotAncestor,
-    /// One of the two commits does not exist in the repository.
-    NoCommit,
-    /// The repository does not exist, or the token may not see it.
-    NoRepository,
-}
-
-impl Ancestry {
-    pub(super) fn known(is_ancestor: bool) -> Self {
-        if is_ancestor {
-            Self::Ancestor
-        } else {
-            Self::NotAncestor
-        }
-    }
-
-    /// The result for an unknown commit.
-    pub(super) fn unknown(repository_exists: bool) -> Self {
-        if repository_exists {
-            Self::NoCommit
-        } else {
-            Self::NoRepository
-        }
-    }
 }
 
 /// A query for repositories.

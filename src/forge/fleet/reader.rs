@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use reqwest::Url;
 
 use super::{
-    Ancestry, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_SURVEY, RECENT, Ranges,
-    RecentCommit, RecentHistory, RepositoryList, RepositoryName, Survey, SurveyRequest,
+    ContentRequest, Contents, FileListing, Head, ListQuery, MAX_SURVEY, RECENT, RecentCommit,
+    RecentHistory, RepositoryList, RepositoryName, Survey, SurveyRequest,
 };
 use crate::{
     base::error::Error,
@@ -115,27 +115,6 @@ impl FleetReader {
         commit: &str,
     ) -> Result<bool, Error> {
         forward!(self, client => client.removes_files(repository, commit).await)
-    }
-
-    /// Whether the commit `older` is `newer` or an ancestor of it.
-    pub(crate) async fn is_ancestor(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ancestry, Error> {
-        forward!(self, client => client.is_ancestor(repository, older, newer).await)
-    }
-
-    /// The commits that only `newer` has, and those that only `older` has, with at most three comparisons. Both
-    /// are full ids.
-    pub(crate) async fn ranges(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ranges, Error> {
-        forward!(self, client => client.ranges(repository, older, newer).await)
     }
 
     /// The repositories of an owner, or those that a search finds.

@@ -335,7 +335,8 @@ impl OtherRepository {
         let fetch = |remote: &Remote| self.git.run_checked("fetch", &args, Some(remote));
         let RepositoryAccess { remote, login, .. } = &self.access;
         let mut fetched = fetch(remote);
-        if let Some(remote) = remote.retry(&fetched, login.as_ref()) {
+        let with_token = remote.with_login(login.clone());
+        if let Some(remote) = with_token.and_then(|remote| remote.after(&fetched)) {
             fetched = fetch(&remote);
         }
         fetched.map(drop)

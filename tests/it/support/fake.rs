@@ -312,34 +312,26 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
 /// A server of one private repository, `acme/app`: it serves the files of a `.git` directory to the user of a token.
 pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake {
     let login = STANDARD.encode(format!("x-access-token:{token}"));
-    repository(files, Some(format!("Basic {login}")), not_found)
+    repository(files, Some(format!("Basic {login}")), 0)
 }
 
 /// The same, public: a login is not expected.
 pub(crate) fn public_repository(files: std::path::PathBuf) -> Fake {
-    public_repository_with_api(files, not_found)
+    repository(files, None, 0)
 }
 
-fn not_found(_: &Request) -> Reaction {
-    Reaction::new(404, "{}")
+/// The same, which is unavailable for the first requests.
+pub(crate) fn late_repository(files: std::path::PathBuf, failures: usize) -> Fake {
+    repository(files, None, failures)
 }
 
-/// A public repository on a forge whose API reacts in this way.
-pub(crate) fn public_repository_with_api(
-    files: std::path::PathBuf,
-    api: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
-) -> Fake {
-    repository(files, None, api)
-}
-
-fn repository(
-    files: std::path::PathBuf,
-    authorization: Option<String>,
-    api: impl Fn(&Request) -> Reaction + Send + Sync + 'static,
-) -> Fake {
+fn repository(files: std::path::PathBuf, authorization: Option<String>, failures: usize) -> Fake {
     Fake::start(move |request| {
+        if request.number < failures {
+            return Reaction::new(503, "");
+        }
         let Some(path) = request.path().strip_prefix("/acme/app.git/") else {
-            return api(request);
+            return Reaction::new(404, "{}");
         };
         let found = request.header("authorization");
         if authorization.is_none() {

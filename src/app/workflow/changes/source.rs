@@ -23,7 +23,7 @@ struct Repository {
     target: Option<Target>,
 }
 
-/// Reads the commits, from this clone or from those that this run fetched.
+/// Reads the commits, from this clone or from the source, which is fetched.
 pub(super) fn read(
     comparison: &Comparison<'_>,
     config: &Config,
@@ -31,7 +31,7 @@ pub(super) fn read(
     services: &Services,
     not_read: &mut Vec<NotRead>,
 ) -> SourceChanges {
-    let build_source = BuildSource::new(config, None, services);
+    let build_source = BuildSource::new(config, services);
     let repository = repository(comparison, config, selected, build_source.as_ref());
     let mut source = repository.changes(comparison.is_rollback);
     let sets = [&comparison.from.state, &comparison.to.state];
@@ -41,36 +41,22 @@ pub(super) fn read(
     let own = own_repository(comparison.git, &source, config);
     let own = own
         .as_ref()
-        .map(|own| BuildSource::at(own, config, services));
-    let forge = build_source.as_ref().or(own.as_ref());
-    let find = || commits(comparison.git, build_source.as_ref(), &older, &newer);
-    let fetch = |source: &BuildSource<'_>| {
-        let work = source.fetch_unhosted();
-        services.wait(work, "fetching the commits of the source")
-    };
-    let found = match (find(), &build_source) {
-        // The fetched commits are found in the second search.
-        (Ok(None), Some(source)) => match fetch(source) {
-            Ok(()) => find().map_err(|error| Error::from(error).text()),
-            Err(errors) => {
-                let missing = missing(comparison.git, config);
-                Err(format!("{missing}; {}", errors.by_cause()[0].text()))
-            }
-        },
-        (found, _) => found.map_err(|error| Error::from(error).text()),
-    };
-    let read = match found {
+        .map(|own| BuildSource::at(own, config, services))
+        .filter(is_on_forge);
+    let read = match commits(comparison.git, &older, &newer) {
         Ok(Some(ranges)) => Ok((Reader::Clone, ranges)),
-        Ok(None) => from_forge(forge, &older, &newer, services)
-            .map(|ranges| (Reader::Forge, ranges))
-            .map_err(|reason| {
-                let missing = missing(comparison.git, config);
-                reason.map_or_else(
-                    || missing.to_owned(),
-                    |reason| format!("{missing}; {reason}"),
-                )
-            }),
-        Err(reason) => Err(reason),
+        Ok(None) => {
+            let missing = missing(comparison.git, config);
+            match build_source.as_ref().or(own.as_ref()) {
+                None => Err(missing.to_owned()),
+                Some(fetched) => {
+                    let work = read_fetched(fetched, &older, &newer);
+                    let read = services.wait(work, "fetching the commits of the source");
+                    read.map_err(|reason| format!("{missing}; {reason}"))
+                }
+            }
+        }
+        Err(error) => Err(Error::from(error).text()),
     };
     repository.add(read, [&older, &newer], &mut source, not_read);
     source
@@ -88,22 +74,27 @@ pub(super) async fn read_for_fleet(
     let Some([older, newer]) = commits_to_read(sets, &mut source, not_read) else {
         return source;
     };
-    let fetched = match commits(None, Some(build_source), &older, &newer) {
-        Ok(None) => build_source.fetch_unhosted().await,
-        Ok(Some(_)) | Err(_) => Ok(()),
-    };
-    let known = commits(None, Some(build_source), &older, &newer);
-    let read = match (known, fetched) {
-        (Ok(Some(ranges)), _) => Ok((Reader::Clone, ranges)),
-        (Ok(None), Err(errors)) => Err(errors.by_cause()[0].text()),
-        (Ok(None), Ok(())) => match build_source.ranges(&older, &newer).await {
-            Ok(ranges) => Ok((Reader::Forge, ranges)),
-            Err(reason) => Err(format!("the source {}: {reason}", build_source.name())),
-        },
-        (Err(error), _) => Err(Error::from(error).text()),
-    };
+    let read = read_fetched(build_source, &older, &newer).await;
     repository.add(read, [&older, &newer], &mut source, not_read);
     source
+}
+
+/// The commits that git fetches.
+async fn read_fetched(
+    source: &BuildSource<'_>,
+    older: &ObjectId,
+    newer: &ObjectId,
+) -> Result<(Reader, [CommitRange; 2]), String> {
+    let reader = if is_on_forge(source) {
+        Reader::Forge
+    } else {
+        Reader::Clone
+    };
+    Ok((reader, source.ranges(older, newer).await?))
+}
+
+fn is_on_forge(source: &BuildSource<'_>) -> bool {
+    matches!(source.target(), Ok(Some(_)))
 }
 
 /// The revisions of both sets as commits, unless the result is known without them.
@@ -163,12 +154,6 @@ impl Repository {
     ) {
         match read {
             Ok((reader, ranges)) => {
-                let lacks_commits =
-                    |range: &CommitRange| range.count > 0 && range.commits.is_empty();
-                if ranges.iter().any(lacks_commits) {
-                    let reason = "the forge did not return the newest commits";
-                    not_read.push(NotRead::commits(reason));
-                }
                 let [added, removed] = ranges.map(CommitList::from);
                 source.descendant = Some(removed.count == 0);
                 source.is_reversed |= added.count == 0;
@@ -203,21 +188,7 @@ fn missing(git: Option<&Git>, config: &Config) -> &'static str {
     }
 }
 
-/// The commits according to the forge. The error is the reason that they are unknown, if a forge was asked.
-fn from_forge(
-    source: Option<&BuildSource<'_>>,
-    older: &ObjectId,
-    newer: &ObjectId,
-    services: &Services,
-) -> Result<[CommitRange; 2], Option<String>> {
-    let source = source.ok_or(None)?;
-    let work = source.ranges(older, newer);
-    services
-        .wait(work, "reading the commits between the sets")
-        .map_err(|reason| Some(format!("the source {}: {reason}", source.name())))
-}
-
-/// This repository on its forge: its commits are asked for if the clone is shallow and the images state no other
+/// This repository on its forge: its commits are fetched if the clone is shallow and the images state no other
 /// source.
 fn own_repository(
     git: Option<&Git>,
@@ -235,28 +206,22 @@ fn own_repository(
     }
 }
 
-/// The commits that the newer revision adds, and those that it takes away; `None` if no clone has them.
+/// The commits that the newer revision adds, and those that it takes away; `None` if the clone does not have them.
 fn commits(
     git: Option<&Git>,
-    source: Option<&BuildSource<'_>>,
     older: &ObjectId,
     newer: &ObjectId,
 ) -> Result<Option<[CommitRange; 2]>, GitError> {
-    let fetched = source.and_then(BuildSource::fetched_before);
-    let scratch = fetched.as_ref().map(|fetched| fetched.scratch.git());
     // The ranges of a shallow clone lack commits.
-    let clones = git
-        .filter(|git| !git.is_shallow())
-        .into_iter()
-        .chain(scratch);
-    for git in clones {
-        if git.has_commit(older)? && git.has_commit(newer)? {
-            let added = git.range(older, newer, CommitList::MAX)?;
-            let removed = git.range(newer, older, CommitList::MAX)?;
-            return Ok(Some([added, removed]));
-        }
+    let Some(git) = git.filter(|git| !git.is_shallow()) else {
+        return Ok(None);
+    };
+    if !git.has_commit(older)? || !git.has_commit(newer)? {
+        return Ok(None);
     }
-    Ok(None)
+    let added = git.range(older, newer, CommitList::MAX)?;
+    let removed = git.range(newer, older, CommitList::MAX)?;
+    Ok(Some([added, removed]))
 }
 
 /// The configured source, or the one that all images of both sets state.
@@ -338,7 +303,7 @@ mod tests {
         let missing = ObjectId::parse(&[b'1'; 40]).unwrap();
         let git = Git::open(directory.path()).unwrap();
         let count = |older, newer| {
-            let ranges = commits(Some(&git), None, older, newer).unwrap();
+            let ranges = commits(Some(&git), older, newer).unwrap();
             ranges.map(|ranges| ranges.map(|range| range.count))
         };
         assert_eq!(count(&old, &new), Some([1, 0]));

@@ -194,7 +194,7 @@ pub(crate) fn run(
         request,
         fleet: &fleet,
         reader: forge.reader()?,
-        builds: BuildOrder::new(config, None, Some(pace.clone()), services),
+        builds: BuildOrder::new(config, None, services),
         rules,
         set: &set,
         revision: &revision,

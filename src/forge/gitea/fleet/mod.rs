@@ -24,17 +24,14 @@ use crate::{
     base::error::Error,
     forge::{
         Settings, Token,
-        fleet::{Ancestry, FileListing, Head, RangeRow, Ranges, RepositoryName, range},
+        fleet::{FileListing, Head, RepositoryName},
         http::{Http, Reply, Request},
         token::TokenHeader,
     },
-    git::CommitRange,
 };
 
 /// The maximum number of listings that are cached between a survey and the next operation.
 const MAX_LISTINGS: usize = 8;
-/// The number of listed commits: the default maximum of a page.
-const RANGE_PAGE: usize = 50;
 /// The maximum number of files of a listing.
 const MAX_FILES: usize = 100_000;
 
@@ -57,19 +54,6 @@ struct CommitFilesRow {
 #[derive(Deserialize)]
 struct FileStatusRow {
     status: String,
-}
-
-/// The request for the first page of the commits that `commit` has in addition to those of `other`, newest first.
-fn own_commits(repository: &RepositoryName, commit: &str, other: &str, limit: usize) -> Request {
-    let what = format!("comparing {commit} with {other}");
-    request(repository, "commits", &what)
-        .query("sha", commit)
-        .query("not", other)
-        .query("stat", false)
-        .query("verification", false)
-        .query("files", false)
-        .query("limit", limit)
-        .query("page", 1)
 }
 
 impl GiteaFleet {
@@ -175,103 +159,5 @@ impl GiteaFleet {
         };
         let mut files = files.iter();
         Ok(files.any(|file| !["added", "modified"].contains(&file.status.as_str())))
-    }
-
-    pub(crate) async fn is_ancestor(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ancestry, Error> {
-        if !self.has_commits(repository, [older, newer]).await? {
-            let exists = self.http.exists(repository, "looking up a commit").await?;
-            return Ok(Ancestry::unknown(exists));
-        }
-        if self.has_own_commits(repository, older, newer).await? {
-            return Ok(Ancestry::NotAncestor);
-        }
-        // Gitea lists no commits for unrelated histories, in both directions.
-        let is_same = older == newer || newer.starts_with(older);
-        let is_ancestor = is_same || self.has_own_commits(repository, newer, older).await?;
-        Ok(Ancestry::known(is_ancestor))
-    }
-
-    pub(crate) async fn ranges(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ranges, Error> {
-        if !self.has_commits(repository, [older, newer]).await? {
-            return Ok(Ranges::Unknown);
-        }
-        let added = self.range(repository, older, newer).await?;
-        let removed = self.range(repository, newer, older).await?;
-        // Gitea lists no commits for unrelated histories, in both directions.
-        Ok(if added.count == 0 && removed.count == 0 {
-            Ranges::Unrelated
-        } else {
-            Ranges::Commits { added, removed }
-        })
-    }
-
-    async fn range(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<CommitRange, Error> {
-        let request = own_commits(repository, newer, older, RANGE_PAGE);
-        let reply = self.http.send(&request).await?;
-        let total = reply.header("x-total-count");
-        let total: Option<u64> = total.and_then(|total| total.parse().ok());
-        let subject = format!("Gitea: {}", reply.what());
-        let rows: Vec<RangeRow> = reply.expect_list()?;
-        // Without the total, further pages would be missed.
-        let count =
-            total.ok_or_else(|| Error::unavailable(subject, "the number of commits is missing"))?;
-        Ok(range(rows, newer, count))
-    }
-
-    /// Whether the repository has these commits. The error of a listing does not show that one is unknown.
-    async fn has_commits(
-        &self,
-        repository: &RepositoryName,
-        commits: [&str; 2],
-    ) -> Result<bool, Error> {
-        for commit in commits {
-            if !self.has_commit(repository, commit).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Looks up a commit, once in the run.
-    async fn has_commit(&self, repository: &RepositoryName, commit: &str) -> Result<bool, Error> {
-        if let Some(exists) = self.http.server.has_commit(repository, commit) {
-            return Ok(exists);
-        }
-        let path = format!("git/commits/{commit}");
-        let request = request(repository, &path, &format!("looking up {commit}"))
-            .query("stat", false)
-            .query("verification", false)
-            .query("files", false);
-        let found: Option<ObjectRow> = self.http.find(&request, &[404, 422]).await?;
-        let exists = found.is_some();
-        self.http.server.add_commit(repository, commit, exists);
-        Ok(exists)
-    }
-
-    /// Whether `commit` has ancestors that `other` does not have, or is one.
-    async fn has_own_commits(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-        other: &str,
-    ) -> Result<bool, Error> {
-        let request = own_commits(repository, commit, other, 1);
-        let commits: Vec<ObjectRow> = self.http.send(&request).await?.expect_list()?;
-        Ok(!commits.is_empty())
     }
 }

@@ -9,7 +9,7 @@ mod list;
 mod path_history;
 mod survey;
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
 use reqwest::{Method, Url};
 use serde::{Deserialize, de::IgnoredAny};
@@ -26,13 +26,9 @@ use crate::{
     },
     forge::{
         Settings, Token,
-        fleet::{
-            Ancestry, FileListing, Head, MAX_SURVEY, RangeRow, Ranges, RepositoryName, Survey,
-            SurveyRequest, range,
-        },
+        fleet::{FileListing, Head, MAX_SURVEY, RepositoryName, Survey, SurveyRequest},
         http::{Failure, Http, Reply, Request},
     },
-    git::CommitRange,
 };
 
 /// The maximum size of a GraphQL response, in bytes.
@@ -66,26 +62,6 @@ struct CommitFilesRow {
 struct FileStatusRow {
     status: String,
 }
-
-#[derive(Deserialize)]
-struct ComparisonRow {
-    /// Commits of the head that the base does not contain.
-    ahead_by: u64,
-    /// Commits of the base that the head does not contain.
-    behind_by: u64,
-    commits: Vec<RangeRow>,
-}
-
-/// A comparison of two commits.
-enum Comparison {
-    Unknown,
-    Unrelated,
-    Compared(ComparisonRow),
-}
-
-/// The sizes of a page of commits. The newest commits are the rest on the last page: of these sizes, the one with
-/// the longest rest is used.
-const RANGE_PAGES: RangeInclusive<u64> = 50..=100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,13 +221,6 @@ async fn in_batches<T: Clone>(
     results.into_values().collect()
 }
 
-/// The request for the commits of `head` that `base` lacks, and its purpose.
-fn comparison(repository: &RepositoryName, base: &str, head: &str) -> (Request, String) {
-    let what = format!("comparing {head} with {base}");
-    let request = request(repository, &format!("compare/{base}...{head}"), &what);
-    (request, what)
-}
-
 impl GithubFleet {
     pub(crate) async fn survey(&self, requests: &[SurveyRequest]) -> Vec<Survey> {
         let surveys = in_batches(requests.len(), MAX_SURVEY, async |batch| {
@@ -291,87 +260,5 @@ impl GithubFleet {
         let is_page = files.files.len() >= COMMIT_FILES_PAGE;
         let mut files = files.files.iter();
         Ok(is_page || files.any(|file| ["removed", "renamed"].contains(&file.status.as_str())))
-    }
-
-    pub(crate) async fn is_ancestor(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ancestry, Error> {
-        let (request, what) = comparison(repository, newer, older);
-        let request = request.query("per_page", 1).query("page", 1);
-        match self.compare(&request).await? {
-            Comparison::Compared(row) => Ok(Ancestry::known(row.ahead_by == 0)),
-            Comparison::Unrelated => Ok(Ancestry::NotAncestor),
-            Comparison::Unknown => {
-                let exists = self.http.exists(repository, &what).await?;
-                Ok(Ancestry::unknown(exists))
-            }
-        }
-    }
-
-    pub(crate) async fn ranges(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ranges, Error> {
-        let (request, _) = comparison(repository, older, newer);
-        let row = match self.compare(&request).await? {
-            Comparison::Compared(row) => row,
-            Comparison::Unrelated => return Ok(Ranges::Unrelated),
-            Comparison::Unknown => return Ok(Ranges::Unknown),
-        };
-        let mut added = range(row.commits, newer, row.ahead_by);
-        let needs_page = added.count > 0 && added.commits.is_empty();
-        if needs_page {
-            added = self.last_page(request, newer, added).await?;
-        }
-        let mut removed = CommitRange {
-            count: row.behind_by,
-            authors: (row.behind_by == 0).then_some(0),
-            commits: Vec::new(),
-        };
-        if removed.count > 0 {
-            let (request, _) = comparison(repository, newer, older);
-            if let Comparison::Compared(row) = self.compare(&request).await? {
-                removed = range(row.commits, older, row.ahead_by);
-            }
-            if removed.commits.is_empty() && !needs_page {
-                removed = self.last_page(request, older, removed).await?;
-            }
-        }
-        Ok(Ranges::Commits { added, removed })
-    }
-
-    /// The range with the commits on the last page, which are the newest.
-    async fn last_page(
-        &self,
-        request: Request,
-        newest: &str,
-        found: CommitRange,
-    ) -> Result<CommitRange, Error> {
-        let rest = |size: &u64| (found.count - 1) % size;
-        let size = RANGE_PAGES.max_by_key(rest).unwrap_or(*RANGE_PAGES.end());
-        let page = found.count.div_ceil(size);
-        let request = request.query("per_page", size).query("page", page);
-        Ok(match self.compare(&request).await? {
-            Comparison::Compared(row) => range(row.commits, newest, found.count),
-            Comparison::Unrelated | Comparison::Unknown => found,
-        })
-    }
-
-    async fn compare(&self, request: &Request) -> Result<Comparison, Error> {
-        let reply = self.http.send(request).await?;
-        if reply.status != 404 {
-            return Ok(Comparison::Compared(reply.expect(&[200])?));
-        }
-        // Both commits exist if they have no common ancestor.
-        Ok(if reply.text().contains("No common ancestor") {
-            Comparison::Unrelated
-        } else {
-            Comparison::Unknown
-        })
     }
 }

@@ -27,15 +27,14 @@ use crate::{
     forge::{
         PullState, Repo, Settings, Token,
         fleet::{
-            Ancestry, ConfigFile, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_FILE,
-            Ranges, RepositoryList, RepositoryName, RepositoryState, Survey, SurveyRequest,
-            SurveyedBranch, range,
+            ConfigFile, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_FILE,
+            RepositoryList, RepositoryName, RepositoryState, Survey, SurveyRequest, SurveyedBranch,
         },
         http::{Http, Paging, Request},
         shared::verified,
         token::TokenHeader,
     },
-    git::{AheadCommit, CommitRange, RangeCommit, TreeEntry},
+    git::{AheadCommit, TreeEntry},
 };
 
 /// The maximum size of the text in a symbolic link, in bytes (`PATH_MAX` of Linux).
@@ -77,21 +76,6 @@ struct DiffRow {
     deleted_file: bool,
     #[serde(default)]
     renamed_file: bool,
-}
-
-#[derive(Deserialize)]
-struct CompareRow {
-    commits: Vec<CommitRow>,
-    #[serde(default)]
-    compare_timeout: bool,
-}
-
-impl From<CommitRow> for RangeCommit {
-    fn from(row: CommitRow) -> Self {
-        let subject = row.message.lines().next().unwrap_or_default();
-        let author = row.author_name.as_deref().unwrap_or("unknown");
-        Self::new(&row.id, subject, author)
-    }
 }
 
 /// A response about a project.
@@ -346,84 +330,6 @@ impl GitlabFleet {
         let request = self.request(repository, &path, &what).await?;
         let rows: Vec<DiffRow> = self.http.pages(&request, Paging::NextPage).await?;
         Ok(rows.iter().any(|row| row.deleted_file || row.renamed_file))
-    }
-
-    /// The common ancestor of two commits and their full ids; `None` if one of them does not exist.
-    async fn merge_base(
-        &self,
-        repository: &RepositoryName,
-        ids: [&str; 2],
-    ) -> Result<Option<([String; 2], Option<String>)>, Error> {
-        let mut full = Vec::new();
-        for id in ids {
-            match self.commit(repository, id).await? {
-                Some(commit) => full.push(commit.id),
-                None => return Ok(None),
-            }
-        }
-        let path = ["repository", "merge_base"];
-        let mut request = self.request(repository, &path, "comparing commits").await?;
-        for id in &full {
-            request = request.query("refs[]", id);
-        }
-        let base: Option<CommitRow> = self.http.find(&request, &[404]).await?;
-        let full = <[String; 2]>::try_from(full).map_err(|_| Error::internal())?;
-        Ok(Some((full, base.map(|base| base.id))))
-    }
-
-    pub(crate) async fn is_ancestor(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ancestry, Error> {
-        if self.number(repository).await?.is_none() {
-            return Ok(Ancestry::NoRepository);
-        }
-        Ok(match self.merge_base(repository, [older, newer]).await? {
-            None => Ancestry::NoCommit,
-            Some(([older, _], base)) => Ancestry::known(base == Some(older)),
-        })
-    }
-
-    pub(crate) async fn ranges(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<Ranges, Error> {
-        if self.number(repository).await?.is_none() {
-            return Ok(Ranges::Unknown);
-        }
-        match self.merge_base(repository, [older, newer]).await? {
-            None => Ok(Ranges::Unknown),
-            Some((_, None)) => Ok(Ranges::Unrelated),
-            Some((_, Some(_))) => Ok(Ranges::Commits {
-                added: self.range(repository, older, newer).await?,
-                removed: self.range(repository, newer, older).await?,
-            }),
-        }
-    }
-
-    async fn range(
-        &self,
-        repository: &RepositoryName,
-        older: &str,
-        newer: &str,
-    ) -> Result<CommitRange, Error> {
-        let path = ["repository", "compare"];
-        let request = self
-            .request(repository, &path, "comparing commits")
-            .await?
-            .query("from", older)
-            .query("to", newer);
-        let row: CompareRow = self.http.send(&request).await?.expect(&[200])?;
-        if row.compare_timeout {
-            let reason = "the comparison took the server too long";
-            return Err(Error::unavailable(&request.what, reason));
-        }
-        let count = row.commits.len() as u64;
-        Ok(range(row.commits, newer, count))
     }
 
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {

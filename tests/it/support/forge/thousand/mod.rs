@@ -388,7 +388,8 @@ impl Shared {
     /// The response to a request of git.
     fn git_outcome(&self, asked: &Asked, number: Option<usize>) -> Outcome {
         let login = STANDARD.encode(format!("x-access-token:{TOKEN}"));
-        if asked.header("authorization") != Some(&format!("Basic {login}")) {
+        let given = asked.header("authorization");
+        if !(given.is_none() && self.options.public) && given != Some(&format!("Basic {login}")) {
             let reply = error(401, "Bad credentials");
             return Outcome::Answer(reply.with("www-authenticate", "Basic realm=\"forge\""));
         }
