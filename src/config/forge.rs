@@ -240,8 +240,8 @@ block! {
     pub struct Fleet {
         /// The configuration file of each repository, from the top of the repository.
         config: RelPath = "repin.yaml",
-        /// Whether a repository's recent commits must show when its current set began
-        /// (`required`), or are enough in any case (`recent`).
+        /// Whether a repository is refused if its history does not show a fact, such as the order of
+        /// two builds (`required`), or the check is skipped and reported (`recent`).
         history: FleetHistory = "required",
         /// Whether a repository without a configuration is skipped (`skip`) or a failure
         /// (`fail`).

@@ -20,7 +20,7 @@ use regex::Regex;
 use super::set_path::SetPath;
 use crate::{
     base::text::is_hex,
-    git::{BranchNameError, check_branch, trailer_lines},
+    git::{BranchNameError, check_branch},
     oci::{Pattern, Revision, TagError, TagPattern},
 };
 
@@ -420,9 +420,10 @@ impl<'m> Trailer<'m> {
     }
 
     /// The lines of a message that may be trailers, for [`Trailer::parse`].
+    #[cfg(test)]
     pub(crate) fn message_lines(message: &str) -> Vec<u8> {
         let body: Vec<_> = body(message).collect();
-        trailer_lines(body.join("\n").as_bytes())
+        crate::git::commits::trailer_lines(body.join("\n").as_bytes())
     }
 
     /// The trailer on a line of a message.

@@ -134,6 +134,7 @@ pub(crate) struct CommitInfo {
 }
 
 impl CommitInfo {
+    #[cfg(test)]
     pub(crate) fn new(date: &str, author: &str, subject: &[u8]) -> Self {
         let prefix = format!("{date} {author}");
         Self {

@@ -285,6 +285,22 @@ impl Mirror {
         Ok(())
     }
 
+    /// Fetches a commit of a branch with its history, without the contents of files, as the head of the branch. By its id,
+    /// git does not list the branches first.
+    pub(crate) fn fetch_commit(&mut self, branch: &str, commit: &ObjectId) -> Result<(), GitError> {
+        let _lock = locked(&self.directory)?;
+        let refspec = format!("+{commit}:{FETCHED}{}", encoded(branch));
+        let mut args: Vec<&str> = FETCH.to_vec();
+        args.extend(["--end-of-options", FORGE, &refspec]);
+        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
+        if !ran.found_references(&self.remote)? {
+            return Err(GitError::Missing(*commit));
+        }
+        self.git.idle = IdleProcess::default();
+        self.heads.insert(branch.to_owned(), Some(*commit));
+        Ok(())
+    }
+
     /// Fetches branches; `false` if one of them does not exist.
     fn fetch_present(
         &mut self,

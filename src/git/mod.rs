@@ -54,7 +54,7 @@ use std::{
 
 pub(crate) use command::{start_version_check, stop_all};
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
-pub(crate) use commits::{CommitRange, ReachableCommit, trailer_lines};
+pub(crate) use commits::{CommitRange, ReachableCommit};
 pub(crate) use connection::{Login, Remote, without_users};
 use connection::{Output, is_denied, server_message};
 pub(crate) use error::GitError;

@@ -6,7 +6,7 @@ use std::{fs, process::Command, thread::sleep, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    diff_forge::fetches,
+    diff_forge::fetches_of_source,
     support::{
         attach,
         fleet::{Fleet, REV, name, options},
@@ -733,12 +733,6 @@ fn pinned_to(fleet: &Fleet, number: usize, revision: &str, message: &str) {
 }
 
 /// Whether the files of a repository's commits were requested, which may show a renamed file.
-fn reads_commits(fleet: &Fleet, number: usize) -> bool {
-    let log = fleet.forge.log();
-    log.iter()
-        .any(|logged| logged.repository == Some(number) && logged.request.contains("/commits/"))
-}
-
 /// Runs a promotion. Returns the lines of its report.
 fn promote(fleet: &Fleet, revision: &str) -> Vec<Value> {
     let _ = fs::remove_file(fleet.path("out.jsonl"));
@@ -788,14 +782,11 @@ fn older_and_held_sets_are_refused() {
                 .collect::<Vec<_>>()
         };
         let help = |line: &Value| line["checks"][0]["help"].as_str().unwrap().to_owned();
-        // Commits of promotions show the beginning of the current set.
-        assert!(reads_commits(&fleet, 5) && !reads_commits(&fleet, 1));
         for line in &lines[1..4] {
             assert_eq!(codes(line), ["revision_order"], "{line:#}");
             assert!(help(line).ends_with("promote in a clone with --allow-older"));
         }
-        // The source is fetched once.
-        assert_eq!(fetches(&fleet.forge, 0, before), 1, "{kind:?}");
+        assert_eq!(fetches_of_source(&fleet.forge, before), 1, "{kind:?}");
         let lines = promote(&fleet, &new);
         assert_eq!(lines[1]["outcome"], "current");
         assert_eq!(codes(&lines[4]), ["rolled_back"], "{:#}", lines[4]);
@@ -855,40 +846,54 @@ fn first_commit_of_many_files_begins_the_history() {
         options.seeded.squashed = true;
         let fleet = Fleet::new(options);
         planned(&fleet, &[], 0);
-        assert!(reads_commits(&fleet, 0), "{kind:?}");
         assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0"], "{kind:?}");
     }
 }
 
 #[test]
-fn incomplete_history_needs_recent_commits_setting() {
-    let fleet = Fleet::new(options(Kind::Github, 2));
-    for at in 0..31 {
-        let mut store = fleet.forge.store(1);
-        let text = store.content("main", PINNED[0]);
-        store.push(
-            "main",
-            "reformat",
-            &[(PINNED[0], &format!("{text}# {at}\n"))],
-        );
+fn hold_counts_behind_many_commits_and_renames() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(options(kind, 3));
+        let [old, newest] = ["1", "2"].map(|content| {
+            let mut store = fleet.forge.store(0);
+            store.push("main", "build", &[("src/a", content)])
+        });
+        for number in 1..3 {
+            pinned_to(&fleet, number, &old, &format!("promote: images @{old}"));
+        }
+        pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
+        pinned_to(&fleet, 1, &old, "Revert");
+        for number in 1..3 {
+            let mut store = fleet.forge.store(number);
+            let renamed = PINNED[0].replace(".yml", "-renamed.yml");
+            store.rename("main", PINNED[0], &renamed);
+            for at in 0..40 {
+                let text = store.content("main", &renamed);
+                store.push(
+                    "main",
+                    "reformat",
+                    &[(&renamed, &format!("{text}# {at}\n"))],
+                );
+            }
+        }
+        fleet.build(&newest);
+        let lines = promote(&fleet, &newest);
+        let checks = lines[1]["checks"].as_array().unwrap();
+        let codes: Vec<_> = checks.iter().map(|check| &check["code"]).collect();
+        assert_eq!(codes, ["rolled_back"], "{kind:?} {lines:#?}");
+        assert_eq!(lines[2]["outcome"], "planned", "{kind:?} {lines:#?}");
     }
-    planned(&fleet, &[], 1);
-    assert!(!reads_commits(&fleet, 1));
-    let lines = fleet.lines("out.jsonl");
-    assert_eq!(lines[0]["outcome"], "planned");
-    let codes: Vec<_> = lines[1]["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|check| &check["code"])
-        .collect();
-    assert_eq!(codes, ["revision_order", "rolled_back"]);
-    fleet.write(
-        "repin.yaml",
-        fleet.config(Kind::Github, "{ history: recent }"),
-    );
-    planned(&fleet, &[], 0);
-    assert_eq!(fleet.outcomes("out.jsonl"), ["planned 0", "planned 0"]);
+}
+
+#[test]
+fn unreadable_history_is_an_outage() {
+    for kind in [Kind::Github, Kind::Gitea] {
+        let fleet = Fleet::new(options(kind, 2).trouble(1, Trouble::Unfetched));
+        planned(&fleet, &[], 4);
+        let lines = fleet.lines("out.jsonl");
+        assert_eq!(lines[0]["outcome"], "planned", "{kind:?}");
+        assert_eq!(lines[1]["outcome"], "denied", "{kind:?} {:#}", lines[1]);
+    }
 }
 
 #[test]

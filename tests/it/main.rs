@@ -42,6 +42,7 @@ mod fleet_merge;
 mod fleet_order;
 mod fleet_promote;
 mod fleet_pull_requests;
+mod fleet_requests;
 mod fleet_rollback;
 mod fleet_scale;
 mod fleet_sets;

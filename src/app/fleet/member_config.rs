@@ -15,10 +15,7 @@ use crate::{
         error::{Code, Error},
         files::{Files, Globs, RelPath},
     },
-    config::{
-        ChangeParts, Config, Forge, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report,
-        Template,
-    },
+    config::{ChangeParts, Config, Forge, Image, ImageInventory, OutsidePolicy, OwnPolicy, Report},
     core::checks::{Check, Status},
     oci::Digest,
     trust::{BuiltIn, RootKind, Verify},
@@ -52,8 +49,6 @@ pub(crate) struct MemberBase<'m> {
 #[derive(Debug)]
 pub(crate) struct MemberConfig {
     pub config: Config,
-    /// The titles of the repository's own rollbacks, which its history may contain.
-    pub own_rollbacks: Template,
     /// For each image of the repository, the index of the same image in the fleet's configuration.
     pub images: Vec<usize>,
     /// The policies of the repository that the fleet ignores.
@@ -88,7 +83,6 @@ pub(crate) fn member_config(
     }
     let images = images(fleet, &own).map_err(MemberRefusal::Foreign)?;
     Ok(MemberConfig {
-        own_rollbacks: own.rollback.title.clone(),
         ignored_policies: policy,
         ignored_keys: ignored_keys(&own),
         config: merged(fleet, own, member),

@@ -118,6 +118,25 @@ impl Content {
             .map_err(|error| self.not_fetched(&all.join(", "), error))
     }
 
+    /// Fetches a commit of a branch with its history, as the head of the branch.
+    pub(crate) async fn fetch_commit(&self, branch: &str, commit: &str) -> Result<(), Error> {
+        let (name, commit) = (branch.to_owned(), object_id(commit)?);
+        let fetched = self.repeat(move |mirror| mirror.fetch_commit(&name, &commit));
+        fetched
+            .await
+            .map_err(|error| self.not_fetched(branch, error))
+    }
+
+    /// Reads the history of a branch, with the contents that are missing here; repeats it if the connection fails.
+    pub(crate) async fn read_history<T: Send + 'static>(
+        &self,
+        branch: &str,
+        work: impl Fn(&Git) -> Result<T, GitError> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let read = self.repeat(move |mirror| work(mirror.git())).await;
+        read.map_err(|error| self.not_fetched(branch, error))
+    }
+
     fn not_fetched(&self, branch: &str, error: GitError) -> Error {
         let is_denied = matches!(error, GitError::Denied { .. });
         match error {
@@ -132,9 +151,13 @@ impl Content {
         }
     }
 
+    pub(crate) fn has_fetched(&self, branch: &str) -> Result<bool, Error> {
+        Ok(self.with(|mirror| Ok(mirror.has_fetched(branch)))?)
+    }
+
     /// The head of a branch, as the last fetch of it showed it; it is fetched if there was none.
     pub(crate) async fn head(&self, branch: &str) -> Result<Option<String>, Error> {
-        if !self.with(|mirror| Ok(mirror.has_fetched(branch)))? {
+        if !self.has_fetched(branch)? {
             self.fetch(&[branch], None).await?;
         }
         let head = self.with(|mirror| Ok(mirror.head(branch)))?;

@@ -1,7 +1,7 @@
 //! The history of a site: complete, partial or absent.
 //!
-//! A clone has the history of one branch, unless it is shallow. A forge without a clone lists the last
-//! commits that changed the files with pins. If the history is absent, the error explains why.
+//! A clone has the history of one branch, unless it is shallow. That of a repository of a fleet is fetched. If the
+//! history is absent, the error explains why.
 
 use std::collections::BTreeSet;
 
@@ -53,9 +53,9 @@ pub(super) enum Origin {
         git: Box<Git>,
         role: BranchRole,
     },
-    /// The last commits that a forge lists.
+    /// A repository of a fleet on its forge.
     Forge {
-        /// Whether the fleet accepts facts that these commits do not show.
+        /// Whether the fleet accepts facts that its history does not show.
         accept_unknown: bool,
     },
 }
@@ -181,9 +181,8 @@ impl SiteHistory {
         Self::from(read(config, None, scope, services))
     }
 
-    /// The history in the last commits of a branch on a forge. `accept_unknown`: whether the fleet accepts facts
-    /// that these commits do not show.
-    pub(super) fn of_last_commits(history: history::History, accept_unknown: bool) -> Self {
+    /// The history of a repository of a fleet. `accept_unknown`: whether the fleet accepts facts that it does not show.
+    pub(super) fn of_member(history: history::History, accept_unknown: bool) -> Self {
         let origin = Origin::Forge { accept_unknown };
         Self::from(Ok(Commits { history, origin }))
     }
@@ -366,10 +365,9 @@ impl SiteHistory {
     pub(super) fn extent(&self) -> Extent {
         match &self.commits {
             Ok(Commits {
-                history,
-                origin: Origin::Forge { accept_unknown, .. },
-            }) => Extent::LastCommits {
-                contain_promotion: history.shows_beginning(),
+                origin: Origin::Forge { accept_unknown },
+                ..
+            }) => Extent::Fleet {
                 accept_unknown: *accept_unknown,
             },
             _ => Extent::Clone,
@@ -419,13 +417,9 @@ impl DigestHistory for SiteHistory {
     }
 
     fn provenance(&self, digests: &Digests) -> Provenance {
-        let Ok(Commits { history, origin }) = &self.commits else {
-            return Provenance::Never;
-        };
-        match (history.provenance_of(digests), origin) {
-            // A set that the last commits do not show was not promoted there.
-            (Provenance::Shallow, Origin::Forge { .. }) => Provenance::Never,
-            (found, _) => found,
+        match &self.commits {
+            Ok(commits) => commits.history.provenance_of(digests),
+            Err(_) => Provenance::Never,
         }
     }
 }

@@ -51,11 +51,9 @@ impl HistoryFacts<'_> {
 pub(crate) enum Extent {
     /// The commits of a clone, which can be completed if it is shallow.
     Clone,
-    /// The last commits that a forge lists. A fact that they do not contain is refused.
-    LastCommits {
-        /// Whether they contain the promotion of the current set.
-        contain_promotion: bool,
-        /// Whether the fleet accepts facts that they do not contain.
+    /// The commits of a repository of a fleet. A fact that they do not show is refused.
+    Fleet {
+        /// Whether the fleet accepts facts that they do not show.
         accept_unknown: bool,
     },
 }
@@ -76,7 +74,7 @@ pub(crate) struct Overrides {
     pub by_digest: bool,
 }
 
-/// The remedy for facts that the last commits do not contain.
+/// The remedy for facts that the history of a repository of a fleet does not show.
 const IN_A_CLONE: &str = "promote this repository in a clone, or set `fleet.history: recent`";
 
 /// A fact that the available history does not contain.
@@ -84,7 +82,7 @@ struct UnknownFact<'f> {
     code: Code,
     /// The fact, for a clone.
     fact: &'f str,
-    /// The reason, for the last commits of a forge.
+    /// The reason, for a fleet.
     reason: &'f str,
     /// The flag that overrides the refusal, if it was given.
     overridden_by: Option<&'f str>,
@@ -102,16 +100,14 @@ impl UnknownFact<'_> {
                 Ok(check(Status::Warn, detail))
             }
             (
-                Extent::LastCommits {
+                Extent::Fleet {
                     accept_unknown: true,
-                    ..
                 },
                 _,
             ) => Ok(check(Status::Skip, self.reason.to_owned())),
             (
-                Extent::LastCommits {
+                Extent::Fleet {
                     accept_unknown: false,
-                    ..
                 },
                 _,
             ) => Ok(check(Status::Fail, self.reason.to_owned()).help(IN_A_CLONE)),
@@ -153,7 +149,7 @@ fn check_unreadable(unreadable: &Unreadable, is_forced: bool, extent: Extent) ->
             "inspect the commit (git show {}); if it rolled nothing back, add --force-after-rollback",
             unreadable.commit.short()
         ),
-        Extent::LastCommits { .. } => {
+        Extent::Fleet { .. } => {
             "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback"
                 .to_owned()
         }
@@ -180,7 +176,7 @@ pub(super) fn check_order(
             let unknown = UnknownFact {
                 code: Code::REVISION_ORDER,
                 fact: "whether this build is older",
-                reason: "the recent commits do not record the revision of the pinned set",
+                reason: "the history does not record the revision of the pinned set",
                 overridden_by: is_allowed.then_some("allowed by --allow-older"),
             };
             Ok(unknown.check(extent)?)
@@ -218,7 +214,7 @@ fn check_known_order(
         return check;
     }
     match (&known.evidence, extent) {
-        (_, Extent::LastCommits { .. }) => {
+        (_, Extent::Fleet { .. }) => {
             check.help("promote a newer build, or promote in a clone with --allow-older")
         }
         (OrderEvidence::History, Extent::Clone) => check.help(format!(
@@ -246,8 +242,8 @@ fn check_unknown_order(
         (Extent::Clone, _) | (_, UnknownOrder::NotInHistory | UnknownOrder::NoHistory(_)) => {
             is_required
         }
-        (Extent::LastCommits { .. }, UnknownOrder::NoSource { .. }) => true,
-        (Extent::LastCommits { accept_unknown, .. }, _) => is_required || !accept_unknown,
+        (Extent::Fleet { .. }, UnknownOrder::NoSource { .. }) => true,
+        (Extent::Fleet { accept_unknown }, _) => is_required || !accept_unknown,
     };
     let check = |status, detail| Check::new(Code::REVISION_ORDER, status, detail);
     if is_allowed {
@@ -265,7 +261,7 @@ fn check_unknown_order(
         }
         _ if !is_refused => check,
         Extent::Clone => check.help("promote a build of the source, or add --allow-older"),
-        Extent::LastCommits { .. } => check.help(IN_A_CLONE),
+        Extent::Fleet { .. } => check.help(IN_A_CLONE),
     }
 }
 
@@ -283,29 +279,18 @@ pub(super) fn check_hold(set: &HeldBy<'_>, hold: &Hold, is_forced: bool, extent:
     match (is_forced, extent) {
         (true, _) => check(Status::Warn, detail + "; forced by --force-after-rollback"),
         (false, Extent::Clone) => check(Status::Fail, detail),
-        (false, Extent::LastCommits { .. }) => check(Status::Fail, detail)
+        (false, Extent::Fleet { .. }) => check(Status::Fail, detail)
             .help("promote a newer build, or promote in a clone with --force-after-rollback"),
     }
 }
 
 /// Checks the holds in a history that lacks commits.
 pub(super) fn check_shallow_hold(is_forced: bool, extent: Extent) -> Result<Check, Error> {
-    if let Extent::LastCommits {
-        contain_promotion: true,
-        ..
-    } = extent
-    {
-        return Ok(Check::new(
-            Code::ROLLED_BACK,
-            Status::Pass,
-            "the recent commits show how the current set began, and no rollback of this set",
-        ));
-    }
     let unknown = UnknownFact {
         code: Code::ROLLED_BACK,
         fact: "whether a rollback undid this set",
-        reason: "the recent commits do not show when the current set began, so an older \
-                 rollback of this set may be among those before",
+        reason: "the history does not show when the current set began, so an older rollback of this \
+                 set may be unknown",
         overridden_by: is_forced.then_some("forced by --force-after-rollback"),
     };
     unknown.check(extent)
@@ -480,8 +465,8 @@ pub(super) fn check_provenance(
         (Provenance::Shallow, Extent::Clone) => {
             return vec![shallow("whether this set was promoted")].into();
         }
-        (Provenance::Shallow, Extent::LastCommits { .. }) => {
-            let detail = format!("the recent commits do not record a promotion of {revision}");
+        (Provenance::Shallow, Extent::Fleet { .. }) => {
+            let detail = format!("the history does not record a promotion of {revision}");
             vec![title(Status::Fail, detail).help(format!(
                 "roll back in a clone: repin rollback --to {revision}"
             ))]
@@ -650,10 +635,7 @@ mod tests {
     }
 
     fn in_fleet(accept_unknown: bool) -> Extent {
-        Extent::LastCommits {
-            contain_promotion: true,
-            accept_unknown,
-        }
+        Extent::Fleet { accept_unknown }
     }
 
     fn not_in_source() -> Order {
@@ -664,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn fleet_refuses_unknown_facts_unless_recent_commits_suffice() {
+    fn fleet_refuses_unknown_facts_unless_it_accepts_them() {
         use Status::{Fail, Pass, Skip, Warn};
         let config = config("source: acme/runtime");
         let no_source = Order::Unknown(UnknownOrder::NoSource {
@@ -686,15 +668,8 @@ mod tests {
             // The configuration of the fleet is incomplete, or the history of the repository begins manually.
             assert_eq!(status(&no_source), Fail);
             assert_eq!(status(&Order::Unknown(UnknownOrder::NotInHistory)), Warn);
-            let hold = |contain_promotion| {
-                let extent = Extent::LastCommits {
-                    contain_promotion,
-                    accept_unknown,
-                };
-                check_shallow_hold(false, extent).unwrap().status
-            };
-            assert_eq!(hold(true), Pass);
-            assert_eq!(hold(false), shallow);
+            let hold = check_shallow_hold(false, in_fleet(accept_unknown));
+            assert_eq!(hold.unwrap().status, shallow);
         }
     }
 
@@ -818,10 +793,7 @@ mod tests {
             "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n",
         );
         let result = |extent| check_provenance(&config, &word("new"), &Provenance::Shallow, extent);
-        let StageResult { checks, outages } = result(Extent::LastCommits {
-            contain_promotion: true,
-            accept_unknown: true,
-        });
+        let StageResult { checks, outages } = result(in_fleet(true));
         assert_eq!(checks[0].status, Status::Fail);
         assert!(outages.is_empty());
         let StageResult { checks, outages } = result(Extent::Clone);

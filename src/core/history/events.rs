@@ -180,14 +180,13 @@ impl SetFold<'_> {
         let claims = self.valid_claims(commit, set);
         let mut promoted = point.claims.by_title.iter();
         let is_promotion = is_whole && promoted.any(|revision| claims.contains(revision));
-        // The start in `sequence` of the undone sets. A rollback to a set before the line undid the
-        // whole line.
+        // The start in `sequence` of the undone sets.
         let is_evidence = self.recorded.is_some_and(|recorded| position >= recorded);
         let undone = match self.last[set] {
             _ if content.is_empty() || !is_evidence || !point.has_changed_files => None,
             Some(_) if point.is_override() => None,
             Some(last) => Some(last + 1),
-            None => point.has_rollback_title.then_some(0),
+            None => None,
         };
         let kind = match undone {
             Some(_) if !is_promotion => Kind::Rollback,

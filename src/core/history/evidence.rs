@@ -44,7 +44,6 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
             } else {
                 Claims::default()
             },
-            has_rollback_title: false,
             is_taken: others.any(|other| found.by_commit[*other] == set),
         });
     }

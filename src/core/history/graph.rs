@@ -71,6 +71,7 @@ impl Graph {
     }
 
     /// The graph of a line without merges.
+    #[cfg(test)]
     pub(super) fn linear(commits: usize) -> Self {
         let node = |index: usize| Node {
             first: index.checked_sub(1),

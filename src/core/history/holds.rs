@@ -233,16 +233,16 @@ impl HoldFold<'_> {
         };
         let states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
         let is_pinned = |state: &State| state.is_agreed && state.digests == *digests;
-        let start = match states.iter().rposition(is_pinned) {
-            Some(last) => last + 1,
-            // A rollback to a set before the known commits.
-            None if self.points[commit].has_rollback_title => 0,
-            None => return,
+        let Some(last) = states.iter().rposition(is_pinned) else {
+            return;
         };
         let images = &self.points[commit].images;
         let image = images.get(&slot).map(|image| image.name.clone());
         let image = image.unwrap_or_default();
-        for state in states[start..].iter().filter(|state| counts(state.commit)) {
+        for state in states[last + 1..]
+            .iter()
+            .filter(|state| counts(state.commit))
+        {
             for digest in &state.digests {
                 if !pinned.0.iter().flatten().any(|other| other == digest) {
                     self.holds.undone.push(UndoneDigest {

@@ -54,7 +54,6 @@ mod evidence;
 mod graph;
 mod holds;
 mod other_sets;
-mod path_history;
 mod periods;
 mod provenance;
 mod renames;
@@ -103,7 +102,6 @@ pub(crate) use evidence::ClaimedTags;
 pub(crate) use evidence::claimed_tags;
 pub(crate) use holds::{HeldDigest, HeldImage, HeldSet, Hold};
 pub(crate) use other_sets::{HoldScope, OtherSets};
-pub(crate) use path_history::{PathCommit, PathHistory};
 pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
 pub(crate) use provenance::{
     CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
@@ -112,7 +110,7 @@ pub(crate) use provenance::{
 pub(crate) use state::EntryState;
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
-pub(crate) use walk::read_paths;
+pub(crate) use walk::{fetch_contents, read_paths};
 
 /// The digests of the images with agreeing pins, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;

@@ -381,8 +381,6 @@ pub(super) struct Point {
     /// Whether the commit changed a file with pins.
     pub(super) has_changed_files: bool,
     pub(super) config: ConfigState,
-    /// Whether the title is that of a rollback, if earlier commits are unknown.
-    pub(super) has_rollback_title: bool,
     /// Whether the commit is a merge that took the set of another parent.
     pub(super) is_taken: bool,
 }

@@ -260,6 +260,25 @@ pub(crate) fn read_paths(config: &Config) -> Vec<Vec<u8>> {
     read_paths_of(&path, &limited(rules.directories().collect()))
 }
 
+/// Fetches the contents that the history of a set probably needs and that are missing here, together: every version of
+/// its configuration and of the files that the present one matches.
+pub(crate) fn fetch_contents(git: &Git, config: &Config, tip: &ObjectId) -> Result<(), GitError> {
+    let rules = Rules::new(config, &mut Slots::new(config));
+    let own = ConfigPath::new(config.set_path.clone());
+    let paths = read_paths_of(&own, &limited(rules.directories().collect()));
+    let mut wanted = Vec::new();
+    git.reachable(tip, &paths)?.each(|commit| {
+        for change in commit.changes {
+            let path = change.path.strip_prefix(own.prefix.as_slice());
+            if change.path == own.path || path.is_some_and(|path| rules.matches(path)) {
+                wanted.extend(change.blob);
+            }
+        }
+        Ok(())
+    })?;
+    git.fetch_missing(&git.missing(&wanted)?).map(drop)
+}
+
 /// The directories, and the configuration at a path.
 fn read_paths_of(path: &ConfigPath, directories: &BTreeSet<PathBuf>) -> Vec<Vec<u8>> {
     let mut paths = Vec::new();

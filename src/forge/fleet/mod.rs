@@ -1,7 +1,7 @@
 //! Many repositories of one forge, with few requests and without clones.
 //!
 //! [`FleetReader`] fetches the heads, configurations and pull requests of many repositories at
-//! once, then the files, contents and recent history of one. A result that is incomplete is marked
+//! once, then the files and contents of one. A result that is incomplete is marked
 //! so. Sizes are limited, because the repositories are not trusted.
 
 mod reader;
@@ -13,15 +13,12 @@ use crate::{
     base::{error::Error, files::MAX_CONFIG_SIZE},
     git::{AheadCommit, Tree},
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) use reader::FleetReader;
-pub(super) use reader::{PathHistory, PathVersion, common_directory, merge_up_to};
 
 /// The maximum number of repositories that are surveyed with one request.
 pub(crate) const MAX_SURVEY: usize = 50;
-/// The maximum number of commits of the recent history.
-pub(crate) const RECENT: usize = 30;
 /// The maximum size of a file that is read, in bytes.
 pub(crate) const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -143,32 +140,6 @@ pub(crate) struct ContentRequest {
 
 /// Verified blobs by ID.
 pub(crate) type Contents = HashMap<String, Vec<u8>>;
-
-/// The last commits that touched some files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct RecentHistory {
-    /// The commits, the newest first, at most [`RECENT`].
-    pub commits: Vec<RecentCommit>,
-    /// Whether these are all commits that ever touched the files.
-    pub is_complete: bool,
-    /// The commits that added one of the files. They may have renamed it, which no forge follows.
-    pub additions: BTreeSet<String>,
-    /// The contents in these commits that the head does not contain.
-    pub contents: Contents,
-}
-
-/// A commit that touched at least one of the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RecentCommit {
-    pub id: String,
-    /// The time of the commit by the committer's clock (ISO 8601).
-    pub date: String,
-    /// The name of its author.
-    pub author: String,
-    pub message: String,
-    /// Those of the files that exist in the commit: path and content id.
-    pub files: BTreeMap<String, String>,
-}
 
 /// A query for repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]

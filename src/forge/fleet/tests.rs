@@ -84,7 +84,7 @@ fn pinned(listing: &FileListing) -> BTreeMap<String, String> {
     PINNED.iter().map(entry).collect()
 }
 
-/// Everything that a plan needs of some repositories: heads, files, contents, recent history.
+/// What a plan reads of some repositories by their forge: heads, files, contents.
 async fn plan(reader: &FleetReader, count: usize) {
     let all = requests(0..count);
     for batch in all.chunks(reader.batch_size()) {
@@ -99,13 +99,6 @@ async fn plan(reader: &FleetReader, count: usize) {
             assert_eq!(listing.tree.entries.len(), 400);
             assert!(!listing.truncated);
             let files = pinned(&listing);
-            let recent = reader
-                .recent(&request.repository, &state.head, &files)
-                .await;
-            let recent = recent.unwrap();
-            assert!(recent.is_complete);
-            assert_eq!(recent.commits.len(), 1);
-            assert_eq!(recent.commits[0].message, "pin the images");
             wanted.push(ContentRequest {
                 repository: request.repository.clone(),
                 commit: state.head.commit.clone(),
@@ -356,68 +349,6 @@ async fn rejected_query_is_divided() {
     let broken = log.iter().filter(|logged| logged.status == 502).count();
     assert_eq!(broken, 2 * 3, "{log:#?}");
     assert!(log.len() <= 20, "{}", log.len());
-}
-
-#[tokio::test]
-async fn recent_history_contains_past_contents() {
-    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
-        let forge = Thousand::start(Options::new(kind, 1));
-        {
-            let mut store = forge.store(0);
-            store.push(
-                "main",
-                "promote: images @one\n\nRepin-Set: one",
-                &[(PINNED[0], "one"), (PINNED[1], "another")],
-            );
-            store.push("main", "unrelated", &[("src/part0/file0.txt", "other")]);
-            store.push(
-                "main",
-                "promote: images @two\n\nRepin-Set: two",
-                &[(PINNED[0], "two")],
-            );
-        }
-        let reader = reader(&forge, kind);
-        let surveys = reader.survey(&requests([0])).await;
-        let head = present(&surveys[0]).head.clone();
-        let files = pinned(&reader.files(&name(0), &head).await.unwrap());
-        let recent = reader.recent(&name(0), &head, &files).await.unwrap();
-        assert!(recent.is_complete, "{kind:?}");
-        let texts: Vec<Vec<String>> = recent
-            .commits
-            .iter()
-            .map(|commit| {
-                let text = |id: &String| match recent.contents.get(id) {
-                    Some(text) => String::from_utf8(text.clone()).unwrap(),
-                    None => "as at the head".to_owned(),
-                };
-                commit
-                    .files
-                    .values()
-                    .map(text)
-                    .map(|text| text.chars().take(14).collect())
-                    .collect()
-            })
-            .collect();
-        let (now, begin) = ("as at the head", "# ");
-        assert_eq!(texts[0], [now, now, now], "{kind:?}");
-        assert_eq!(texts[1], ["one", now, now], "{kind:?}");
-        assert!(
-            texts[2][0].starts_with(begin) && texts[2][1].starts_with(begin),
-            "{texts:?}"
-        );
-        assert_eq!(texts[2][2], now);
-        assert_eq!(texts.len(), 3);
-        assert!(recent.commits[1].message.contains("Repin-Set: one"));
-        assert_eq!(recent.commits[0].author, "Someone");
-        // A history with a foreign link is refused.
-        let mut other = files.clone();
-        other.insert(PINNED[0].to_owned(), "0".repeat(40));
-        let error = reader.recent(&name(0), &head, &other).await;
-        assert!(
-            matches!(error, Err(error) if error.class == Class::Unavailable)
-                || kind != Kind::Github
-        );
-    }
 }
 
 #[tokio::test]

@@ -22,8 +22,6 @@ pub(super) struct CommitRow {
     pub(super) parent_ids: Vec<String>,
     #[serde(default)]
     pub(super) message: String,
-    pub(super) author_name: Option<String>,
-    pub(super) committed_date: Option<String>,
 }
 
 impl From<CommitRow> for AheadCommit {

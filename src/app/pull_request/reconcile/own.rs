@@ -457,7 +457,10 @@ impl Reconcile<'_> {
     async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
         self.permit().await?;
         let base = &self.base.branch;
-        self.content.fetch_head(base).await?;
+        // The history that a plan needed has the head. The push is refused if the branch moved since.
+        if !self.content.has_fetched(base)? {
+            self.content.fetch_head(base).await?;
+        }
         if self.content.head(base).await?.as_ref() != Some(&self.base.head) {
             return Ok(Step::BaseMoved);
         }

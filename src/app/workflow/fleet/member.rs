@@ -14,7 +14,7 @@ use crate::{
         pull_request::Marker,
     },
     base::error::{Code, Error, Errors, SourceText},
-    config::{self, Config, SetPath, Template, WhenUnconfigured},
+    config::{self, Config, SetPath, WhenUnconfigured},
     forge::{
         Pull, PullState,
         fleet::{ConfigFile, FleetReader, RepositoryName, RepositoryState, Survey, SurveyRequest},
@@ -28,8 +28,6 @@ pub(super) struct FleetMember {
     pub(super) state: RepositoryState,
     /// The configuration for its plan: the fleet's, with the obeyed keys of its own.
     pub(super) config: Config,
-    /// The titles of its own rollbacks, which its history may contain.
-    pub(super) own_rollbacks: Template,
     /// For each of its images, the index in the fleet's configuration.
     pub(super) images: Vec<usize>,
     pub(super) branch: String,
@@ -114,7 +112,6 @@ impl Walk<'_> {
         };
         let MemberConfig {
             config,
-            own_rollbacks,
             images,
             ignored_policies,
             ignored_keys,
@@ -132,7 +129,6 @@ impl Walk<'_> {
             branch: self.branch(&config),
             state,
             config,
-            own_rollbacks,
             images,
         })
     }

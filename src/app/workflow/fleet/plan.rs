@@ -1,12 +1,12 @@
-//! One repository of a fleet as a site: its files, the last commits of its history, and its plan.
+//! One repository of a fleet as a site: its files, its history, and its plan.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use super::{Walk, member::FleetMember};
 use crate::{
     app::{
         fleet::{FleetOutcome, PinFacts, Report},
-        pull_request::{Base, Marker, MarkerKind},
+        pull_request::{Base, Content, Marker, MarkerKind},
         report::json::PlanDocument,
         workflow::{
             OpenRequest, SiteHistory,
@@ -19,17 +19,16 @@ use crate::{
     },
     base::{
         error::{Code, Error, Errors},
-        files::{Files as _, RelPath, Snapshot},
-        untrusted::plain,
+        files::{RelPath, Snapshot},
     },
     config::{ChangeParts, Config, FleetHistory, Operation},
     core::{
         checks::SetImage,
-        history::{History, Order, PathCommit, PathHistory},
+        history::{History, HoldScope, Order, OtherSets, fetch_contents},
         pins::FoundPins,
         plan::Plan,
     },
-    forge::fleet::{ContentRequest, Contents, FileListing, RecentHistory},
+    forge::fleet::{ContentRequest, Contents, FileListing},
     git::{Branch, ObjectId},
 };
 
@@ -197,7 +196,7 @@ impl Walk<'_> {
         if let Some(report) = report.await? {
             return Err(report);
         }
-        let mut history = self.history(member, site, &counted.found).await?;
+        let mut history = self.history(member, site).await?;
         let mut order = None;
         if request.operation == Operation::Promotion {
             let builds = &self.builds;
@@ -294,113 +293,43 @@ impl Walk<'_> {
         }
     }
 
-    async fn history(
-        &self,
-        member: &FleetMember,
-        site: &BranchSite,
-        found: &FoundPins,
-    ) -> Result<SiteHistory, Report> {
-        let history = self.path_history(member, site, found).await?;
-        let accept_unknown = self.rules.history == FleetHistory::Recent;
-        Ok(SiteHistory::of_last_commits(history, accept_unknown))
-    }
-
-    /// Fetches the last commits that changed the files with pins, and evaluates their history.
-    pub(super) async fn path_history(
-        &self,
-        member: &FleetMember,
-        site: &BranchSite,
-        found: &FoundPins,
-    ) -> Result<History, Report> {
-        let head = &site.head;
-        let mut files = BTreeMap::new();
-        for pin in found.pins() {
-            let path = format!("{}{}", head.prefix, pin.file);
-            if let Some(entry) = head.base.tree.entries.get(&path) {
-                files.insert(path, entry.id.clone());
-            }
-        }
-        let recent = self.reader.recent(&member.name, &member.state.head, &files);
-        let recent = recent.await?;
-        let mut history = read_history(&recent, recent.is_complete, member, head)?;
-        if recent.is_complete {
-            let without_beginning = read_history(&recent, false, member, head)?;
-            if without_beginning.shows_beginning() || self.may_rename(member, &recent).await? {
-                history = without_beginning;
-            }
-        }
-        Ok(history)
-    }
-
-    /// Whether one of the files with pins may have been renamed, so that its past is unknown.
-    async fn may_rename(
-        &self,
-        member: &FleetMember,
-        recent: &RecentHistory,
-    ) -> Result<bool, Error> {
-        for commit in &recent.additions {
-            if self.reader.removes_files(&member.name, commit).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
-fn read_history(
-    recent: &RecentHistory,
-    is_complete: bool,
-    member: &FleetMember,
-    head: &BranchHead,
-) -> Result<History, Errors> {
-    let outage = |reason: String| {
-        let subject = format!("reading the recent history of {}", member.name);
-        Error::unavailable(subject, reason)
-    };
-    let parse_id = |id: &str| {
-        ObjectId::parse(id.as_bytes())
-            .ok_or_else(|| outage(format!("malformed commit id {}", plain(id))))
-    };
-    let mut files = Vec::new();
-    for commit in &recent.commits {
-        files.push(files_below(&head.prefix, &commit.files));
-    }
-    let mut commits = Vec::new();
-    for (commit, files) in recent.commits.iter().zip(&files) {
-        commits.push(PathCommit {
-            id: parse_id(&commit.id)?,
-            date: &commit.date,
-            author: &commit.author,
-            message: &commit.message,
-            files,
+    /// The history of a repository, with the holds of all of its sets.
+    async fn history(&self, member: &FleetMember, site: &BranchSite) -> Result<SiteHistory, Error> {
+        let content = &site.head.repository.content;
+        let history = fetch_history(member, content).await?;
+        let (branch, config) = (history.branch.clone(), member.config.clone());
+        let others = content.read_history(&member.state.base, move |git| {
+            OtherSets::read(git, &branch, &config.set_path)
         });
+        let others = others.await?;
+        let history = history.with_other_sets(&others, HoldScope::All)?;
+        for unknown in others.unknown_holds() {
+            let name = &member.name;
+            self.services.console.warn(&format!("{name}: {unknown}"));
+        }
+        let accept_unknown = self.rules.history == FleetHistory::Recent;
+        Ok(SiteHistory::of_member(history, accept_unknown))
     }
-    let blob = |id: &str| {
-        let older = recent.contents.get(id).map(Vec::as_slice);
-        older.or_else(|| head.base.blob(id))
-    };
-    let line = PathHistory {
-        branch: Branch {
-            name: member.state.base.clone(),
-            tip: parse_id(&member.state.head.commit)?,
-        },
-        commits,
-        is_complete,
-        blob: &blob,
-        exists: &|path: &Path| head.files.has_chart(path),
-        own_rollbacks: &member.own_rollbacks,
-    };
-    History::from_path_history(&member.config, &line)
-        .map_err(|missing| outage(missing.to_string()).into())
 }
 
-/// The files below the root, by their paths from the root. `prefix`: its path in the repository.
-fn files_below(prefix: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut below = BTreeMap::new();
-    for (path, id) in files {
-        if let Some(path) = path.strip_prefix(prefix) {
-            below.insert(path.to_owned(), id.clone());
-        }
+/// Fetches the commits of the base branch up to the surveyed head, unless `content` has them, and the versions of the files
+/// with pins.
+pub(super) async fn fetch_history(
+    member: &FleetMember,
+    content: &Content,
+) -> Result<History, Error> {
+    let (base, head) = (&member.state.base, &member.state.head.commit);
+    if !content.has_fetched(base)? || content.head(base).await?.as_ref() != Some(head) {
+        content.fetch_commit(base, head).await?;
     }
-    below
+    let branch = Branch {
+        name: base.clone(),
+        tip: ObjectId::parse(head.as_bytes()).ok_or_else(Error::internal)?,
+    };
+    let config = member.config.clone();
+    let history = content.read_history(base, move |git| {
+        fetch_contents(git, &config, &branch.tip)?;
+        History::of_branch(git, &config, branch.clone())
+    });
+    history.await
 }

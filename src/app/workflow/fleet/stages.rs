@@ -1,13 +1,13 @@
-//! The stages of a repository of a fleet, as far as the last commits on the forge show them.
+//! The stages of a repository of a fleet.
 //!
-//! A forge lists commits of merged branches next to those of the base branch. So a commit counts from the time
-//! at which its pull request was merged; without a pull request, the stage is unknown.
+//! A commit counts from the time at which its pull request was merged; without a pull request, the stage is unknown.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Walk,
     member::{Absent, FleetMember, state_of},
+    plan::fetch_history,
 };
 use crate::{
     app::{
@@ -15,7 +15,7 @@ use crate::{
         pull_request::Base,
         workflow::{
             history_branch::configured_branch,
-            site::{BranchSite, Site as _},
+            site::BranchSite,
             stage_sources::{common_images, missing_images, restricted},
             stages::{JudgedSet, MergeSource, StageVerdicts, digests_there},
         },
@@ -53,7 +53,7 @@ impl Walk<'_> {
             };
             let common = common_images(&member.config, &stage.config);
             check_rule(member, rule, &stage, &common).map_err(|report| *report)?;
-            match Box::pin(self.judge_stage(member, rule, stage, &common)).await {
+            match Box::pin(self.judge_stage(member, site, rule, stage)).await {
                 Ok(judged) => {
                     let missing = missing_images(&member.config, &common);
                     verdicts.add(rule, judged, missing);
@@ -176,24 +176,24 @@ impl Walk<'_> {
             .map_err(|reason| format!("{set} is invalid: {reason}"))
     }
 
-    /// Reads the last commits of a stage, for the verdict on the set.
+    /// Reads the history of a stage, for the verdict on the set.
     async fn judge_stage(
         &self,
         member: &FleetMember,
+        member_site: &BranchSite,
         rule: &Stage,
         stage: StageConfig,
-        common: &[[String; 2]],
     ) -> Result<JudgedSet, Report> {
         let StageConfig {
             name,
             state,
             config,
         } = stage;
-        let config = restricted(config, common);
+        let common = common_images(&member.config, &config);
+        let config = restricted(config, &common);
         let stage = FleetMember {
             name,
             state,
-            own_rollbacks: config.rollback.title.clone(),
             config,
             images: Vec::new(),
             branch: String::new(),
@@ -204,8 +204,10 @@ impl Walk<'_> {
         let stage = listed.member;
         let base = Base::surveyed(&stage.state, &stage.branch, listed.listing.tree, contents);
         let site = self.site(&stage, base)?;
-        let (found, _) = site.pins(Operation::Rollback)?;
-        let history = self.path_history(&stage, &site, &found).await?;
+        // The commits of the same branch were fetched for the history of the repository.
+        let is_fetched = stage.name == member.name && stage.state.base == member.state.base;
+        let fetched = if is_fetched { member_site } else { &site };
+        let history = fetch_history(&stage, &fetched.head.repository.content).await?;
         let digests = self.set.pinned_digests(&member.images, &member.config);
         let merges = MergeSource {
             forge: &site.head.repository.forge,
@@ -213,7 +215,7 @@ impl Walk<'_> {
             is_first_parent: false,
         };
         let now = self.services.authoritative_time();
-        let digests = digests_there(common, &digests);
+        let digests = digests_there(&common, &digests);
         Ok(JudgedSet::judge(&history, &digests, rule, now, Some(merges)).await)
     }
 }

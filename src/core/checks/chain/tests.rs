@@ -82,8 +82,7 @@ fn not_older<'c>(config: &'c Config, revision: &'c Revision) -> HistoryChecked<'
         order: Order::Same,
         recorded_hold: Hold::default(),
         blind_spot: None,
-        extent: Extent::LastCommits {
-            contain_promotion: true,
+        extent: Extent::Fleet {
             accept_unknown: false,
         },
     };

@@ -155,7 +155,6 @@ pub(in crate::core::history) fn facts_of(
                 .any(|other| facts.points[*other].set == set && facts.points[*other].is_override()),
             has_changed_files: true,
             config: ConfigState::Present { is_changed: false },
-            has_rollback_title: false,
             is_taken: others
                 .into_iter()
                 .any(|other| facts.points[*other].set == set),
@@ -601,19 +600,6 @@ fn images_with_disagreeing_pins_are_listed() {
     let mixed = |index: usize| history.mixed_images(&history.entries()[index]);
     assert_eq!(mixed(1), ["i0"]);
     assert!(mixed(0).is_empty() && mixed(2).is_empty());
-}
-
-#[test]
-fn shallow_clone_shows_a_recorded_beginning() {
-    let facts = |last: &str| {
-        let commits = ["a a@A", "b b@B", last];
-        facts_of(&commits, Graph::linear(3), ".", true)
-    };
-    assert!(!from_facts(facts("a a"), ".").shows_beginning());
-    assert!(from_facts(facts("a a@A"), ".").shows_beginning());
-    let mut titled = facts("a a");
-    titled.points[2].has_rollback_title = true;
-    assert!(from_facts(titled, ".").shows_beginning());
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The contents of files: with one request if the server supports that, otherwise one by one.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::json;
@@ -21,18 +19,9 @@ const MAX_FILES: usize = 30;
 
 #[derive(Deserialize)]
 struct FileRow {
-    #[serde(default)]
-    path: String,
     sha: String,
     encoding: Option<String>,
     content: Option<String>,
-}
-
-/// A file at a commit.
-pub(super) struct FileAt {
-    pub(super) id: String,
-    /// Its content; `None` if the server does not send it.
-    pub(super) content: Option<Vec<u8>>,
 }
 
 impl FileRow {
@@ -44,15 +33,6 @@ impl FileRow {
         let text: String = self.content.as_ref()?.split_ascii_whitespace().collect();
         let bytes = STANDARD.decode(text).ok()?;
         (blob_id(&bytes, &self.sha) == self.sha).then_some(bytes)
-    }
-}
-
-impl From<FileRow> for FileAt {
-    fn from(row: FileRow) -> Self {
-        Self {
-            content: row.bytes(),
-            id: row.sha,
-        }
     }
 }
 
@@ -91,35 +71,6 @@ impl GiteaFleet {
             return Err(Error::about(Class::Refused, what, reason));
         }
         Ok(contents)
-    }
-
-    /// The files of a commit at some paths, without paths that are missing or not files.
-    pub(super) async fn files_at(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-        paths: &[&String],
-    ) -> Result<BTreeMap<String, FileAt>, Error> {
-        let mut files = BTreeMap::new();
-        if self.version().await?.lists_files() {
-            for paths in paths.chunks(MAX_FILES) {
-                for row in self.rows(&files_at(repository, commit, paths)).await? {
-                    if paths.iter().any(|path| **path == row.path) {
-                        files.insert(row.path.clone(), FileAt::from(row));
-                    }
-                }
-            }
-            return Ok(files);
-        }
-        for path in paths {
-            let request = request(repository, &format!("contents/{path}"), "reading a file")
-                .query("ref", commit);
-            let row: Option<FileRow> = self.http.find(&request, &[404]).await?;
-            if let Some(row) = row {
-                files.insert((*path).clone(), FileAt::from(row));
-            }
-        }
-        Ok(files)
     }
 
     /// The rows of a response; none if the server refuses, because each file can be read separately.

@@ -5,7 +5,6 @@
 
 mod blobs;
 mod list;
-mod path_history;
 mod survey;
 
 use std::{
@@ -14,12 +13,8 @@ use std::{
 };
 
 use reqwest::{Method, Url};
-use serde::Deserialize;
 
-use super::{
-    ObjectRow,
-    repository::{CommitListing, PAGE, Version},
-};
+use super::repository::{CommitListing, PAGE, Version};
 use crate::{
     base::error::Error,
     forge::{
@@ -43,17 +38,6 @@ pub(crate) struct GiteaFleet {
     listings: RefCell<VecDeque<(RepositoryName, String, FileListing)>>,
     /// Configurations by content ids.
     configs: RefCell<HashMap<String, Vec<u8>>>,
-}
-
-#[derive(Deserialize)]
-struct CommitFilesRow {
-    parents: Option<Vec<ObjectRow>>,
-    files: Option<Vec<FileStatusRow>>,
-}
-
-#[derive(Deserialize)]
-struct FileStatusRow {
-    status: String,
 }
 
 impl GiteaFleet {
@@ -135,29 +119,5 @@ impl GiteaFleet {
                 format!("commit {} is missing", head.commit),
             )),
         }
-    }
-
-    /// Whether a commit removes or renames a file.
-    pub(crate) async fn removes_files(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-    ) -> Result<bool, Error> {
-        let path = format!("git/commits/{commit}");
-        let request = request(repository, &path, &format!("reading the files of {commit}"))
-            .query("stat", false)
-            .query("verification", false)
-            .query("files", true);
-        let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
-        // The first commit only adds files.
-        if files.parents.is_some_and(|parents| parents.is_empty()) {
-            return Ok(false);
-        }
-        // Gitea lists a renamed file as an added and a removed one. A server may not list files.
-        let Some(files) = files.files else {
-            return Ok(true);
-        };
-        let mut files = files.iter();
-        Ok(files.any(|file| !["added", "modified"].contains(&file.status.as_str())))
     }
 }

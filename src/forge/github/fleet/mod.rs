@@ -6,13 +6,12 @@
 
 mod blobs;
 mod list;
-mod path_history;
 mod survey;
 
 use std::collections::BTreeMap;
 
 use reqwest::{Method, Url};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -47,20 +46,6 @@ enum Part<T> {
     Done(T),
     /// A smaller query may succeed.
     Heavy(Error),
-}
-
-/// The maximum number of files of a commit on one page.
-const COMMIT_FILES_PAGE: usize = 300;
-
-#[derive(Deserialize)]
-struct CommitFilesRow {
-    parents: Option<Vec<IgnoredAny>>,
-    files: Vec<FileStatusRow>,
-}
-
-#[derive(Deserialize)]
-struct FileStatusRow {
-    status: String,
 }
 
 #[derive(Deserialize)]
@@ -242,23 +227,5 @@ impl GithubFleet {
         let request = request(repository, &branches::tree_path(head), &what).query("recursive", 1);
         let reply = self.http.send(&request).await?;
         Ok(branches::listing(reply.expect(&[200])?))
-    }
-
-    pub(crate) async fn removes_files(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-    ) -> Result<bool, Error> {
-        let what = format!("reading the files of {commit}");
-        let request = request(repository, &format!("commits/{commit}"), &what);
-        let files: CommitFilesRow = self.http.send(&request).await?.expect(&[200])?;
-        // The first commit only adds files.
-        if files.parents.is_some_and(|parents| parents.is_empty()) {
-            return Ok(false);
-        }
-        // Further files are on other pages.
-        let is_page = files.files.len() >= COMMIT_FILES_PAGE;
-        let mut files = files.files.iter();
-        Ok(is_page || files.any(|file| ["removed", "renamed"].contains(&file.status.as_str())))
     }
 }

@@ -1,9 +1,6 @@
 //! Many projects of one GitLab by REST, with several requests for each.
 //!
-//! A file contains the commit of its branch, which saves a request for the branch. The history of a directory
-//! has no contents, so the directory is listed at each of its commits.
-
-mod history;
+//! A file contains the commit of its branch, which saves a request for the branch.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -68,14 +65,6 @@ struct EntryRow {
 #[derive(Deserialize)]
 struct NumberRow {
     iid: u64,
-}
-
-#[derive(Deserialize)]
-struct DiffRow {
-    #[serde(default)]
-    deleted_file: bool,
-    #[serde(default)]
-    renamed_file: bool,
 }
 
 /// A response about a project.
@@ -317,19 +306,6 @@ impl GitlabFleet {
         let reply = self.http.send(&request).await?;
         reply.check(&[200])?;
         verified(reply.body, id, &request.what)
-    }
-
-    /// Whether a commit removes or renames a file.
-    pub(crate) async fn removes_files(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-    ) -> Result<bool, Error> {
-        let path = ["repository", "commits", commit, "diff"];
-        let what = format!("reading the files of {commit}");
-        let request = self.request(repository, &path, &what).await?;
-        let rows: Vec<DiffRow> = self.http.pages(&request, Paging::NextPage).await?;
-        Ok(rows.iter().any(|row| row.deleted_file || row.renamed_file))
     }
 
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {

@@ -189,7 +189,6 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
             .seen(&rest["commits/".len()..])
             .map_or(not_found(), |id| Reply::json(200, json!({"sha": id}))),
         ("GET", "git") => git(store, asked, rest),
-        ("GET", "commits") if rest.is_empty() => commits(store, asked),
         ("GET", "commits") if rest.ends_with("/pull") => {
             if store.hides_merges {
                 return error(403, "token does not have at least one of required scope(s)");
@@ -205,7 +204,6 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
         ("POST", "actions") => dispatch(store, asked, rest),
         // Seen: where pull requests are disabled.
         ("POST", "contents") => contents(store, asked),
-        ("GET", "compare") => compare(store, rest),
         (_, "pulls") if !store.gitea.pull_requests => not_found(),
         (_, "pulls") => pulls(store, asked, rest),
         (_, "issues") => issues(store, asked, rest),
@@ -245,22 +243,6 @@ fn pull_refs(store: &Store, path: &str) -> Reply {
         200,
         json!([{"ref": path, "object": {"type": "commit", "sha": sha}}]),
     )
-}
-
-/// The commits of one line that are not part of another.
-fn commits(store: &mut Store, asked: &Asked) -> Reply {
-    let known = [asked.query("sha"), asked.query("not")].map(Option::unwrap);
-    let [Some(head), Some(base)] = known.map(|id| store.seen(id)) else {
-        return not_found();
-    };
-    let row = |id: &String| {
-        let commit = &store.commits[id];
-        let parents = commit.parents.iter().map(|id| json!({"sha": id}));
-        json!({"sha": id, "commit": {"message": commit.message, "author": {"name": "Ada", "email": "ada@example.com"}},
-            "parents": parents.collect::<Vec<_>>()})
-    };
-    let rows = store.ahead(&base, &head).iter().map(row).collect();
-    page(asked, rows, ("limit", PAGE, true))
 }
 
 /// Puts a task into the queue.
@@ -566,46 +548,6 @@ pub fn pushed(store: &mut Store, branch: &str) {
     }
     store.gitea.noticed.insert(branch.to_owned(), head);
     later(store, Task::Pushed(branch.to_owned()));
-}
-
-fn compare(store: &mut Store, basehead: &str) -> Reply {
-    // Seen: no such endpoint before Gitea 1.22 and Forgejo 8, a plain 404.
-    if !is_at_least(store, (1, 22), 8) {
-        return Reply::json(404, Value::Null);
-    }
-    let (base, head) = basehead.split_once("...").unwrap();
-    let (Some(base), Some(head)) = (store.refs.get(base).cloned(), store.seen(head)) else {
-        // Seen on Forgejo 9 to 11; mended in 12.
-        return match version(store) {
-            (true, (9..=11, _)) => error(
-                500,
-                &format!("GetRefCommitID: exit status 128 - fatal: bad revision '{head}'"),
-            ),
-            _ => not_found(),
-        };
-    };
-    // Seen: Gitea 1.26 responds with 500 for unrelated histories, older servers and Forgejo list no
-    // commits.
-    let ids = if store.common_ancestor(&base, &head).is_some() {
-        store.ahead(&base, &head)
-    } else if replaces_branches(store) {
-        return error(500, "MergeBase: exit status 1");
-    } else {
-        Vec::new()
-    };
-    let row = |id: &String| {
-        let commit = &store.commits[id];
-        let parents: Vec<_> = commit
-            .parents
-            .iter()
-            .map(|parent| json!({"sha": parent}))
-            .collect();
-        json!({"sha": id, "commit": {"message": commit.message, "tree": {"sha": commit.tree}}, "parents": parents})
-    };
-    Reply::json(
-        200,
-        json!({"total_commits": ids.len(), "commits": ids.iter().map(row).collect::<Vec<_>>()}),
-    )
 }
 
 fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {

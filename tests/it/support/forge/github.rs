@@ -13,10 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{
-    Asked, PullRow, Reply, Store, error, github_rules, not_found, objects::blob_id, page,
-    store::Files,
-};
+use super::{Asked, PullRow, Reply, Store, error, github_rules, not_found, objects::blob_id, page};
 
 const REPO: &str = "acme/flows";
 
@@ -186,7 +183,6 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
             ),
             None => error(404, "Branch not found"),
         },
-        ("GET", "compare") => compare(store, asked, rest),
         ("GET", "commits") => commits(store, asked, rest),
         // Older Enterprise Servers have no rule sets.
         ("GET", "rules") if !store.github.rule_sets => not_found(),
@@ -297,77 +293,6 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         },
         _ => not_found(),
     }
-}
-
-fn compare(store: &mut Store, asked: &Asked, basehead: &str) -> Reply {
-    let (base, head) = basehead.split_once("...").unwrap();
-    let (Some(base), Some(head)) = (store.seen(base), store.seen(head)) else {
-        return not_found();
-    };
-    // The response of the original to unrelated histories.
-    let Some(origin) = store.common_ancestor(&base, &head) else {
-        let text = format!("No common ancestor between {basehead}.");
-        return error(404, &text.replace("...", " and "));
-    };
-    let mut ids = store.ahead(&base, &head);
-    ids.reverse();
-    // Without pages, the oldest 250.
-    let size: usize = asked
-        .query("per_page")
-        .map_or(250, |size| size.parse().unwrap());
-    let number: usize = asked.query("page").map_or(1, |page| page.parse().unwrap());
-    let row = |id: &String| {
-        let commit = &store.commits[id];
-        let parents = commit.parents.iter().map(|parent| json!({"sha": parent}));
-        json!({"sha": id, "commit": {"message": commit.message, "author": {"name": "Ada", "email": "ada@example.com"}},
-            "parents": parents.collect::<Vec<_>>()})
-    };
-    let rows: Vec<_> = ids
-        .iter()
-        .skip((number - 1) * size)
-        .take(size)
-        .map(row)
-        .collect();
-    let files = if number == 1 {
-        changes(store.files_of(&origin), store.files_of(&head))
-    } else {
-        Vec::new()
-    };
-    Reply::json(
-        200,
-        json!({"status": "x", "ahead_by": ids.len(), "behind_by": store.ahead(&head, &base).len(), "merge_base_commit": {"sha": origin}, "commits": rows, "files": files}),
-    )
-}
-
-fn changes(from: &Files, to: &Files) -> Vec<Value> {
-    let mut gone: Vec<_> = from.iter().collect();
-    gone.retain(|(path, _)| !to.contains_key(*path));
-    let mut rows = Vec::new();
-    for (path, entry) in to {
-        let (_, blob) = entry;
-        let row = json!({"filename": path, "sha": blob, "status": "modified"});
-        match from.get(path) {
-            Some(old) if old == entry => {}
-            Some(_) => rows.push(row),
-            None => {
-                let source = gone.iter().position(|(_, (_, old))| old == blob);
-                let previous = source.map(|source| gone.remove(source).0);
-                let status = if previous.is_some() {
-                    "renamed"
-                } else {
-                    "added"
-                };
-                rows.push(json!({
-                    "filename": path, "sha": blob, "status": status, "previous_filename": previous,
-                }));
-            }
-        }
-    }
-    for (path, (_, blob)) in gone {
-        rows.push(json!({"filename": path, "sha": blob, "status": "removed"}));
-    }
-    rows.truncate(300);
-    rows
 }
 
 fn merge(store: &mut Store, asked: &Asked, number: u64) -> Reply {
@@ -653,16 +578,11 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         .seen(path)
         .map_or(error(422, "No commit found"), |id| {
             let commit_row = &store.commits[&id];
-            let before = commit_row
-                .parents
-                .first()
-                .map(|parent| store.files_of(parent));
-            let files = changes(before.unwrap_or(&Files::new()), store.files_of(&id));
-            let parents = store.commits[&id].parents.iter();
+            let parents = commit_row.parents.iter();
             let parents: Vec<_> = parents.map(|parent| json!({"sha": parent})).collect();
             Reply::json(
                 200,
-                json!({"sha": id, "commit": commit, "parents": parents, "files": files}),
+                json!({"sha": id, "commit": commit, "parents": parents}),
             )
         })
 }

@@ -451,60 +451,6 @@ fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             }
             page(asked, rows)
         }
-        ["commits"] => {
-            let Some(head) = commit_of(store, "ref_name") else {
-                return error(404, "404 Commit Not Found");
-            };
-            assert_eq!(asked.query("first_parent"), Some("true"));
-            let (mut rows, mut next) = (Vec::new(), Some(head));
-            while let Some(id) = next {
-                next = store.commits[&id].parents.first().cloned();
-                let old = next.as_ref().map(|parent| store.files_of(parent).clone());
-                let start = asked.query("path").unwrap_or_default();
-                let touched = |(path, file): (&String, &(String, String))| {
-                    path.starts_with(start)
-                        && old.as_ref().and_then(|old| old.get(path)) != Some(file)
-                };
-                if store.files_of(&id).iter().any(touched) {
-                    rows.push(row(store, &id));
-                }
-            }
-            page(asked, rows)
-        }
-        ["commits", id, "diff"] => {
-            let parent = store.commits[*id].parents.first().cloned();
-            let new = store.files_of(id).clone();
-            let old = parent
-                .map(|parent| store.files_of(&parent).clone())
-                .unwrap_or_default();
-            let gone = old.keys().filter(|path| !new.contains_key(*path));
-            let rows = gone
-                .map(|path| json!({"old_path": path, "deleted_file": true, "renamed_file": false}));
-            page(asked, rows.collect())
-        }
-        ["merge_base"] => {
-            let ids: Vec<String> = asked
-                .query
-                .iter()
-                .filter(|(name, _)| name == "refs[]")
-                .map(|(_, id)| id.clone())
-                .collect();
-            match store.common_ancestor(&ids[0], &ids[1]) {
-                Some(id) => Reply::json(200, json!({"id": id})),
-                None => error(404, "404 Merge Base Not Found"),
-            }
-        }
-        ["compare"] => {
-            let (from, to) = (commit_of(store, "from"), commit_of(store, "to"));
-            let (Some(from), Some(to)) = (from, to) else {
-                return error(404, "404 Not Found");
-            };
-            // The oldest commit is the first one.
-            let mut ids = store.ahead(&from, &to);
-            ids.reverse();
-            let rows: Vec<_> = ids.iter().map(|id| row(store, id)).collect();
-            Reply::json(200, json!({"commits": rows, "compare_timeout": false}))
-        }
         _ => not_found(),
     }
 }

@@ -75,7 +75,7 @@ pub(super) struct Promotion {
 }
 
 const ROLLBACK: &str = "\
-Without --pr, this is a dry run. The recent commits of each repository must record the set as promoted, with the digests to \
+Without --pr, this is a dry run. The history of each repository must record the set as promoted, with the digests to \
 which its tags still resolve.
 
 Examples:

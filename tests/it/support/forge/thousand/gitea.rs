@@ -4,8 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Asked, Kind, Reply, Store, error, gitea, page, store::Files},
-    Shared, committed, not_found, of_one, renamed, touching,
+    super::{Asked, Kind, Reply, Store, error, gitea, page},
+    Shared, committed, not_found, of_one, renamed,
     troubles::Trouble,
 };
 
@@ -149,19 +149,6 @@ fn own(
                 None => Reply::json(404, not_found("object does not exist")),
             })
         }
-        ("GET", "commits") if rest.is_empty() => {
-            let head = store.seen(asked.query("sha").unwrap())?;
-            let mut touched = touching(store, &head, asked.query("path").unwrap_or_default());
-            if let Some(not) = asked.query("not") {
-                let Some(not) = store.seen(not) else {
-                    return Some(error(500, "exit status 128 - fatal: bad revision"));
-                };
-                let without = store.ancestors(&not);
-                touched.retain(|id| !without.contains(id));
-            }
-            let rows = touched.iter().map(|id| commit(store, id)).collect();
-            Some(page(asked, rows, ("limit", PAGE, true)))
-        }
         _ => None,
     }
 }
@@ -172,25 +159,9 @@ fn blob(id: &str, path: &str, content: &[u8]) -> Value {
 
 fn commit(store: &Store, id: &str) -> Value {
     let row = &store.commits[id];
-    let now = store.files_of(id);
-    let before = row.parents.first().map(|parent| store.files_of(parent));
-    let none = Files::new();
-    let before = before.unwrap_or(&none);
-    let mut files = Vec::new();
-    for (path, entry) in now {
-        match before.get(path) {
-            Some(old) if old == entry => {}
-            Some(_) => files.push(json!({"filename": path, "status": "modified"})),
-            None => files.push(json!({"filename": path, "status": "added"})),
-        }
-    }
-    // Gitea detects no renames here.
-    for path in before.keys().filter(|path| !now.contains_key(*path)) {
-        files.push(json!({"filename": path, "status": "removed"}));
-    }
     let parents = row.parents.iter().map(|parent| json!({"sha": parent}));
     let person = json!({"name": "Someone", "date": committed(store, id)});
-    json!({"sha": id, "parents": parents.collect::<Vec<_>>(), "files": files,
+    json!({"sha": id, "parents": parents.collect::<Vec<_>>(),
            "commit": {"message": row.message, "author": person, "committer": person, "tree": {"sha": row.tree}}})
 }
 

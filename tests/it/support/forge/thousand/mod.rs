@@ -400,6 +400,9 @@ impl Shared {
         if is_push && self.trouble(number) == Some(Trouble::Denied) {
             return Outcome::Answer(error(403, "Write access to repository not granted."));
         }
+        if self.trouble(number) == Some(Trouble::Unfetched) {
+            return Outcome::Answer(error(403, "Access to the repository not granted."));
+        }
         if self.trouble(number) == Some(Trouble::Missing) {
             return Outcome::Answer(error(404, "Not Found"));
         }
@@ -451,32 +454,6 @@ fn renamed(mut reply: Reply, name: &str) -> Reply {
     let text = String::from_utf8(reply.body).unwrap();
     reply.body = text.replace("acme/flows", name).into_bytes();
     reply
-}
-
-/// The commits before and including `head` that changed something below `path`, the newest first.
-fn touching(store: &Store, head: &str, path: &str) -> Vec<String> {
-    let below = |commit: &str| -> BTreeMap<&String, &(String, String)> {
-        let files = store.files_of(commit).iter();
-        let inside = |known: &str| {
-            path.is_empty() || known == path || known.starts_with(&format!("{path}/"))
-        };
-        files.filter(|(known, _)| inside(known)).collect()
-    };
-    let mut all: Vec<(usize, String)> = store
-        .ancestors(head)
-        .into_iter()
-        .map(|id| (store.ancestors(&id).len(), id))
-        .collect();
-    all.sort_by(|one, other| other.cmp(one));
-    let changed = |id: &String| {
-        let (now, parents) = (below(id), &store.commits[id].parents);
-        if parents.is_empty() {
-            !now.is_empty()
-        } else {
-            parents.iter().all(|parent| below(parent) != now)
-        }
-    };
-    all.into_iter().map(|(_, id)| id).filter(changed).collect()
 }
 
 /// The date of a commit, a minute after that of its parent.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{PullRow, github_rules::Signatures},
-    Shared, committed, touching,
+    Shared, committed,
     troubles::Trouble,
 };
 
@@ -398,15 +398,6 @@ impl<'s> Execution<'s> {
                     .map(|id| Thing::Commit(number, id.clone()))
                     .collect();
                 Some(Found::One(page(&parents, arguments)))
-            }
-            "history" => {
-                let path = arguments
-                    .get("path")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                let touched = touching(&store, id, path).into_iter();
-                let touched: Vec<_> = touched.map(|id| Thing::Commit(number, id)).collect();
-                Some(Found::One(page(&touched, arguments)))
             }
             name => panic!("the simulated GitHub has no Commit.{name}"),
         }

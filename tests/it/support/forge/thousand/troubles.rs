@@ -22,6 +22,8 @@ pub enum Trouble {
     DeniedPull,
     /// The listing of its files is denied.
     Unlisted,
+    /// Every fetch of git is denied.
+    Unfetched,
     /// Each listing of its pull requests finds another branch in its configuration.
     Reconfigured,
     /// The first write finds the hourly budget used up, until two seconds later.
