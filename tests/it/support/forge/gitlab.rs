@@ -403,10 +403,6 @@ fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         let name = asked.query(name).unwrap_or_default().to_owned();
         store.seen(&name)
     };
-    let row = |store: &Store, id: &String| {
-        json!({"id": id, "message": store.commits[id].message, "parent_ids": store.commits[id].parents,
-               "author_name": "Ada", "committed_date": "2026-01-01T00:00:00.000Z"})
-    };
     match path {
         ["files", path] => {
             let Some(id) = commit_of(store, "ref") else {
