@@ -361,10 +361,6 @@ impl History {
 }
 
 /// The set of a commit, and the claims for which the commit is evidence.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are independent facts about a commit"
-)]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Point {
     /// The index of the set; `None` if the content is unknown.
