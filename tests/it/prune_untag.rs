@@ -13,8 +13,13 @@ use crate::support::{
 
 /// A registry whose image `pinned` is pinned.
 fn scene(kind: Kind) -> (Refusing, Scene) {
+    scene_of(kind, &pinned())
+}
+
+/// A registry whose image with the tag `main` is pinned.
+fn scene_of(kind: Kind, main: &Image) -> (Refusing, Scene) {
     let registry = Refusing::start(kind);
-    registry.store().push(&["main"], &pinned());
+    registry.store().push(&["main"], main);
     let host = registry.fake.host();
     let is_hub = matches!(kind, Kind::Hub | Kind::HubWithoutTags);
     let name = if is_hub { "docker.io" } else { host.as_str() };
@@ -22,7 +27,7 @@ fn scene(kind: Kind) -> (Refusing, Scene) {
     if is_hub {
         text = format!("{text}sources: {{ docker.io: 'http://{host}' }}\n");
     }
-    let scene = Scene::new(&text, &format!("{name}/acme/app"), pinned().digest());
+    let scene = Scene::new(&text, &format!("{name}/acme/app"), main.digest());
     (registry, scene)
 }
 
@@ -111,8 +116,14 @@ fn next_run_continues_an_untagged_digest() {
     let image = old("a");
     let report = attached("report", &image);
     registry.store().push(&["pending-a"], &image);
-    // A tag that does not belong to a signature keeps what is attached.
-    registry.store().push(&["sbom"], &report);
+    // A tag that does not belong to a signature keeps what is attached. It is pushed after the check.
+    let late = report.clone();
+    registry
+        .store()
+        .hook("DELETE /v2/acme/app/manifests/pending-a", move |store| {
+            store.push(&["sbom"], &late);
+            None
+        });
     let document = scene.prune(&ARGS, 3);
     assert_eq!(
         document["images"][0]["code"], "deletion_unfinished",
@@ -259,8 +270,74 @@ fn attached_manifest_that_the_plan_keeps_stays() {
         document["images"][0]["code"], "deletion_unfinished",
         "{document}"
     );
-    assert_eq!(left(&registry), ["main", &tag]);
+    assert_eq!(left(&registry), ["main", "pending-a", &tag]);
     assert!(has(&registry, &signature) && has(&registry, &image));
+}
+
+#[test]
+fn version_keeps_its_tags_if_a_listed_attachment_must_stay() {
+    let image = old("a");
+    let part = Image::created("amd64", "part", Some(&days_ago(45)));
+    // Without this subject; in a pinned index with this subject; a platform of a pinned index.
+    for (entry, is_part) in [
+        (old("other"), false),
+        (attached("note", &image), true),
+        (old("platform"), true),
+    ] {
+        let mut parts = vec![part.clone()];
+        parts.extend(is_part.then(|| entry.clone()));
+        let (registry, scene) = scene_of(Kind::Hub, &Image::index(parts));
+        registry.store().push(&["release"], &pinned());
+        registry.store().push(&["pending-a"], &image);
+        let tag = format!("sha256-{}", image.digest().hex());
+        let fallback = Image::index(vec![entry.clone()]);
+        registry.store().push(&[&tag], &fallback);
+        let document = scene.prune(&ARGS, 3);
+        let row = &document["images"][0];
+        assert_eq!(row["code"], "deletion_unfinished", "{document}");
+        assert!(
+            row.to_string().contains(&entry.digest().to_string()),
+            "{row}"
+        );
+        assert_eq!(left(&registry), ["main", "pending-a", "release", &tag]);
+        assert!(has(&registry, &image) && has(&registry, &entry));
+        let entry = entry.digest().to_string();
+        assert!(!registry.deletions().contains(&entry));
+    }
+}
+
+#[test]
+fn entry_of_a_fallback_tag_is_deleted_with_its_subject() {
+    let (registry, scene) = scene(Kind::Hub);
+    let image = old("a");
+    let fallback = Image::index(vec![attached("note", &image)]);
+    let tag = format!("sha256-{}", image.digest().hex());
+    registry.store().push(&["pending-a"], &image);
+    registry.store().push(&[&tag], &fallback);
+    scene.prune(&ARGS, 0);
+    assert!(!has(&registry, &image));
+}
+
+#[test]
+fn entry_of_an_index_keeps_its_tags() {
+    let (registry, scene) = scene(Kind::Google);
+    let image = old("a");
+    registry.store().push(&["pending-a"], &image);
+    let path = format!("DELETE /v2/acme/app/manifests/{}", image.digest());
+    for _ in 0..2 {
+        registry.store().hook(&path, |_| {
+            let codes = [
+                "GOOGLE_MANIFEST_DANGLING_TAG",
+                "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE",
+            ];
+            let errors = codes.map(|code| json!({"code": code, "message": "no"}));
+            Some(Reaction::new(400, json!({"errors": errors}).to_string()))
+        });
+    }
+    let document = scene.prune(&ARGS, 3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "deletion_unfinished", "{document}");
+    assert_eq!(left(&registry), ["main", "pending-a"]);
 }
 
 #[test]
@@ -268,9 +345,13 @@ fn unfinished_digest_with_a_new_tag_is_no_longer_recorded() {
     let (registry, scene) = scene(Kind::Google);
     let image = old("a");
     registry.store().push(&["pending-a"], &image);
+    let report = attached("report", &image);
     registry
         .store()
-        .push(&["sbom"], &attached("report", &image));
+        .hook("DELETE /v2/acme/app/manifests/pending-a", move |store| {
+            store.push(&["sbom"], &report);
+            None
+        });
     let candidates = || {
         let document = scene.prune(&["--image", "app"], 0);
         let candidates = document["images"][0]["candidates"].as_array();

@@ -1,7 +1,8 @@
 //! Deletions on registries that refuse a digest while tags or other manifests refer to it: first the tags, then
 //! the manifests that are attached to it, then the digest.
 //!
-//! Only a documented refusal leads here (`Blocker`), because another registry may delete a manifest with its tag.
+//! Only a documented refusal leads here (`Blocker`), because another registry may delete a manifest with its tag. If a
+//! manifest that is attached must stay, the tags stay as well.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,10 @@ use super::Registry;
 use crate::{
     base::error::{Class, Code, Error},
     oci::{
-        Digest, Tag,
+        Digest, Tag, TagOrDigest,
         registry::{Blocker, Deletion},
     },
-    prune::{Version, apply::Deleting},
+    prune::{Node, Version, apply::Deleting},
 };
 
 /// The maximum depth of manifests that are attached to one another.
@@ -52,6 +53,11 @@ impl Registry {
             match blocker {
                 // Docker Hub does not state its reason: tags are the common one.
                 Blocker::Tags | Blocker::Unknown if !are_tags_deleted => {
+                    // With a manifest that stays, the digest would remain without its tags.
+                    if let Some(reason) = self.find_fixed(digest, deleting, depth).await? {
+                        let blocker = Blocker::References;
+                        return Ok(Deletion::Blocked { blocker, reason });
+                    }
                     are_tags_deleted = true;
                     if let Some(refusal) = self.untag(version).await? {
                         return Ok(refusal);
@@ -119,32 +125,9 @@ impl Registry {
         let Some(depth) = depth.checked_sub(1) else {
             return Ok(false);
         };
-        let mut attached: BTreeSet<Digest> = BTreeSet::new();
-        for (digest, node) in &deleting.listing.nodes {
-            if node.subject == Some(subject) {
-                attached.insert(*digest);
-            }
-        }
-        let referrers = self.source.referrers(subject).await?;
-        attached.extend(referrers.iter().map(|referrer| referrer.digest));
-        let mut versions = Vec::new();
-        for digest in &attached {
-            let listed = deleting.listing.versions.iter();
-            let listed = listed.clone().find(|version| version.digest == *digest);
-            let version = listed.cloned().unwrap_or(Version {
-                id: None,
-                digest: *digest,
-                tags: Vec::new(),
-            });
-            let subjects: Vec<Digest> = version.tag_subjects().collect();
-            let has_other_tag = subjects.len() != version.tags.len()
-                || subjects.iter().any(|tagged| *tagged != subject);
-            let is_kept = deleting.kept.contains(digest) || deleting.protection.contains(*digest);
-            if has_other_tag || is_kept {
-                return Ok(false);
-            }
-            versions.push(version);
-        }
+        let Attached::Versions(versions) = self.attached(subject, deleting).await? else {
+            return Ok(false);
+        };
         for version in &versions {
             let deleted = Box::pin(self.delete_manifest(version, deleting, depth)).await?;
             match deleted {
@@ -156,6 +139,121 @@ impl Registry {
         }
         Ok(!versions.is_empty())
     }
+
+    /// The reason why a manifest that is directly or indirectly attached to a digest must stay, without a change.
+    async fn find_fixed(
+        &self,
+        subject: Digest,
+        deleting: &Deleting<'_>,
+        depth: usize,
+    ) -> Result<Option<String>, Error> {
+        let versions = match self.attached(subject, deleting).await? {
+            Attached::Versions(versions) => versions,
+            Attached::Fixed(reason) => return Ok(Some(reason)),
+        };
+        for Version { digest, .. } in versions {
+            let Some(depth) = depth.checked_sub(1) else {
+                return Ok(Some(format!(
+                    "{digest} is attached to an attached manifest"
+                )));
+            };
+            let reason = Box::pin(self.find_fixed(digest, deleting, depth)).await?;
+            if reason.is_some() {
+                return Ok(reason);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The manifests that are attached to a digest.
+    async fn attached(&self, subject: Digest, deleting: &Deleting<'_>) -> Result<Attached, Error> {
+        let mut attached: BTreeSet<Digest> = BTreeSet::new();
+        for (digest, node) in &deleting.listing.nodes {
+            if node.subject == Some(subject) {
+                attached.insert(*digest);
+            }
+        }
+        for referrer in self.source.referrers(subject).await? {
+            // Whoever may push can put any digest into the index of a fallback tag.
+            let node = match deleting.listing.nodes.get(&referrer.digest) {
+                Some(node) => Some(node.clone()),
+                None => self.read_node(referrer.digest).await?,
+            };
+            match node {
+                Some(node) if node.subject == Some(subject) => attached.insert(referrer.digest),
+                Some(_) => {
+                    return Ok(Attached::Fixed(format!(
+                        "{} is listed as attached to {subject}, which is not its `subject`",
+                        referrer.digest
+                    )));
+                }
+                None => continue,
+            };
+        }
+        let mut versions = Vec::new();
+        for digest in attached {
+            let listed = deleting.listing.versions.iter();
+            let listed = listed.clone().find(|version| version.digest == digest);
+            let version = listed.cloned().unwrap_or(Version {
+                id: None,
+                digest,
+                tags: Vec::new(),
+            });
+            if let Some(reason) = fixed(&version, subject, deleting) {
+                return Ok(Attached::Fixed(reason));
+            }
+            versions.push(version);
+        }
+        Ok(Attached::Versions(versions))
+    }
+
+    async fn read_node(&self, digest: Digest) -> Result<Option<Node>, Error> {
+        let wanted = TagOrDigest::Digest(digest);
+        let found = self.source.manifest(&wanted, None).await?;
+        Ok(found.map(|found| Node::from_manifest(&found.value)))
+    }
+}
+
+/// The manifests that are attached to a digest.
+enum Attached {
+    /// Each may be deleted with its subject.
+    Versions(Vec<Version>),
+    /// One must stay, for this reason.
+    Fixed(String),
+}
+
+/// The reason why a manifest that is attached to `subject` must stay: it has another tag, or it is protected, or an
+/// index contains it besides that of its subject's fallback tag.
+fn fixed(version: &Version, subject: Digest, deleting: &Deleting<'_>) -> Option<String> {
+    let digest = version.digest;
+    let subjects: Vec<Digest> = version.tag_subjects().collect();
+    let has_other_tag =
+        subjects.len() != version.tags.len() || subjects.iter().any(|tagged| *tagged != subject);
+    if has_other_tag {
+        return Some(format!(
+            "{digest}, which is attached to {subject}, has another tag"
+        ));
+    }
+    let is_kept = |digest| deleting.kept.contains(&digest) || deleting.protection.contains(digest);
+    if is_kept(digest) {
+        return Some(format!(
+            "{digest}, which is attached to {subject}, is protected"
+        ));
+    }
+    let listing = deleting.listing;
+    let is_fallback = |index: Digest| {
+        let mut versions = listing.versions.iter();
+        let version = versions.find(|version| version.digest == index);
+        version.is_some_and(|version| version.tag_subjects().any(|tagged| tagged == subject))
+    };
+    let indexes = listing.nodes.iter().filter(|(index, node)| {
+        let mut children = node.children.iter();
+        children.any(|child| child.digest == digest) && (!is_fallback(**index) || is_kept(**index))
+    });
+    let index = indexes.map(|(index, _)| *index).min()?;
+    Some(format!(
+        "{digest}, which is attached to {subject}, is part of the index {index}"
+    ))
 }
 
 fn moved(tag: &Tag, expected: Digest, found: Digest) -> Error {

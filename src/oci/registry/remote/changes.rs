@@ -95,7 +95,9 @@ impl Remote {
             Body::Complete(body) => error_body::registry_codes(body),
             Body::Open(_) => Vec::new(),
         };
-        if let Some(blocker) = codes.iter().find_map(|code| Blocker::from_code(code))
+        let blockers = codes.iter().filter_map(|code| Blocker::from_code(code));
+        // Without its tags, an entry of an index would still remain.
+        if let Some(blocker) = blockers.min_by_key(|blocker| *blocker != Blocker::Parent)
             && reply.status.is_client_error()
         {
             let reason = self.status_text(&reply);
