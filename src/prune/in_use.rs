@@ -123,6 +123,9 @@ impl Images {
                     match value.as_str().or(reference) {
                         // A container that was not started yet has no ID.
                         Some("") => {}
+                        Some(digest) if key == "imageDigest" => {
+                            self.add(&named_digest(digest, fields), &path)?;
+                        }
                         Some(image) if KEYS.contains(&key.as_str()) => self.add(image, &path)?,
                         _ => self.add_value(value, &path)?,
                     }
@@ -155,6 +158,21 @@ impl Images {
             ..image
         });
         Ok(())
+    }
+}
+
+/// The digest of a container of ECS with the reference beside it: without its name, it could be that of any config.
+fn named_digest(digest: &str, container: &serde_json::Map<String, Value>) -> String {
+    let image = container.get("image").and_then(Value::as_str);
+    let named = image.filter(|image| parse(image).is_some_and(|image| image.name.is_some()));
+    match named {
+        Some(image) => {
+            let reference = image
+                .split_once('@')
+                .map_or(image, |(reference, _)| reference);
+            format!("{reference}@{digest}")
+        }
+        None => digest.to_owned(),
     }
 }
 
@@ -348,8 +366,19 @@ mod tests {
         );
         let tasks = serde_json::json!({"failures": [], "tasks": [{"containers": [
             {"image": "1.dkr.ecr.eu-west-1.amazonaws.com/app:v2", "imageDigest": b},
+            {"image": format!("job:v3@{a}"), "imageDigest": b},
+            {"image": "", "imageDigest": a},
         ]}]});
-        assert_eq!(images(&tasks.to_string()).unwrap().len(), 2);
+        assert_eq!(
+            images(&tasks.to_string()).unwrap(),
+            [
+                "app:v2 tasks[0].containers[0].image",
+                "app:v2@b tasks[0].containers[0].imageDigest",
+                "job:v3@a tasks[0].containers[1].image",
+                "job:v3@b tasks[0].containers[1].imageDigest",
+                "@a tasks[0].containers[2].imageDigest",
+            ]
+        );
         let (id, heading) = (&*ID, format!("{:64}", "CONTAINER ID"));
         let table = format!(
             "{heading}   IMAGE                COMMAND   NAMES\n{id}   r.example/app:v3     \"sh\"      one\n"

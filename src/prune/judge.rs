@@ -5,6 +5,7 @@
 //! package.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
@@ -232,7 +233,7 @@ pub(super) fn judge_selected(
     }
 }
 
-/// The versions that evidence protects, with their parts and referrers, whatever `tags` and the age of
+/// The versions that evidence protects, also that of the registry, with their parts and referrers, whatever `tags` and the age of
 /// candidates are: other policies must not delete them.
 pub(crate) fn protected(
     listing: &Listing,
@@ -256,8 +257,9 @@ pub(crate) fn protected(
             .filter(|digest| protection.is_mentioned(*digest)),
     );
     roots.extend(protections.add_parents(protection));
+    protections.add_dependencies(roots.clone());
+    roots.extend(protections.add_kept());
     let unlisted = protections.unlisted_parts(&roots);
-    protections.add_dependencies(roots);
     let mut protected = protections.into_protected();
     protected.extend(unlisted);
     protected
@@ -367,6 +369,24 @@ impl<'l> Protections<'l> {
                 }
             }
         }
+    }
+
+    /// Protects the versions that the registry knows to be in use with their dependencies, and returns them. An index
+    /// comes before its platforms, which are pulled with it.
+    fn add_kept(&mut self) -> Vec<Digest> {
+        let (listing, mut kept) = (self.listing, Vec::new());
+        for (digest, reason) in &listing.kept {
+            let index = self.indexes.get(digest).copied();
+            kept.extend(index.map(|index| (index, *digest, reason)));
+        }
+        kept.sort_by_key(|(index, digest, _)| (Reverse(listing.parts(*digest).len()), *index));
+        for (index, digest, reason) in &kept {
+            if !self.reasons.contains_key(index) {
+                self.reasons.insert(*index, (*reason).clone());
+                self.add_dependencies(vec![*digest]);
+            }
+        }
+        kept.into_iter().map(|(_, digest, _)| digest).collect()
     }
 
     /// The direct and indirect entries of `roots` that are no versions, in order.

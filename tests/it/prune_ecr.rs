@@ -138,12 +138,16 @@ impl Store {
         let input: Value = serde_json::from_str(&request.body).unwrap();
         assert_eq!(input["registryId"], "123456789012");
         assert_eq!(input["repositoryName"], "acme/app");
-        let ids: Vec<Digest> = input["imageIds"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|id| id["imageDigest"].as_str().unwrap().parse().unwrap())
-            .collect();
+        let mut ids: Vec<Digest> = Vec::new();
+        for id in input["imageIds"].as_array().into_iter().flatten() {
+            let tag = id["imageTag"].as_str().map(ToOwned::to_owned);
+            let tagged = |tag| self.rows.iter().find(|(_, row)| row.tags.contains(&tag));
+            match tag.map(tagged) {
+                None => ids.push(id["imageDigest"].as_str().unwrap().parse().unwrap()),
+                Some(Some((digest, _))) => ids.push(*digest),
+                Some(None) => return error("ImageNotFoundException"),
+            }
+        }
         assert!(ids.len() <= 100, "{operation}");
         match operation {
             "DescribeImages" if !ids.is_empty() => self.describe(ids[0], &input),
@@ -256,6 +260,10 @@ impl Store {
         let digest = Digest::of(manifest.as_bytes());
         assert_eq!(input["imageDigest"], digest.to_string());
         let tag = input["imageTag"].as_str().unwrap().to_owned();
+        // A tag that is not immutable is moved.
+        for row in self.rows.values_mut() {
+            row.tags.retain(|known| *known != tag);
+        }
         self.rows.get_mut(&digest).unwrap().tags.push(tag);
         answer(&json!({"image": {}}))
     }
@@ -311,6 +319,30 @@ fn versions_are_deleted_by_the_native_api() {
         "{dry}"
     );
     assert!(!ecr.operations().contains(&"BatchDeleteImage".to_owned()));
+    // Other policies must keep them too.
+    scene
+        .run(&["prune", "--protected", "protected.json", "--image", "app"])
+        .exits(0);
+    let protected: Value = serde_json::from_str(&scene.read("protected.json")).unwrap();
+    let rows = protected["repositories"][0]["digests"].as_array().unwrap();
+    let reason = |image: &Image| {
+        let digest = image.digest().to_string();
+        let row = rows.iter().find(|row| row["digest"] == digest);
+        row.map_or("", |row| row["reason"].as_str().unwrap())
+    };
+    assert!(reason(&pulled).contains("last pulled at"), "{protected}");
+    assert!(reason(&used).contains("last pulled at"), "{protected}");
+    assert!(reason(&used.children[0]).contains("part of the index"));
+    assert!(reason(&archived).contains("archived"), "{protected}");
+    assert!(reason(&pinned()).contains("pinned"), "{protected}");
+    assert_eq!((reason(&stale), reason(&index)), ("", ""), "{protected}");
+    // An archived image cannot be tagged.
+    let document = scene.prune(&["--tag-protected", "keep-", "--image", "app"], 0);
+    let keep = document["images"][0]["protected_tags"].as_array().unwrap();
+    let kept: Vec<_> = keep.iter().map(|row| row["digest"].clone()).collect();
+    let mut expected = [&pinned(), &pulled, &used].map(|image| json!(image.digest().to_string()));
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(kept, expected, "{document}");
     // The manifest of an index that repin read is no use of it.
     let document = scene.prune(&APPLY, 0);
     assert_eq!(
@@ -355,6 +387,49 @@ fn images_are_read_only_for_running_digests_without_a_name() {
     let reason = protection(&document["images"][0], "pending-stale");
     assert!(reason.contains("pods.txt"), "{document}");
     assert_eq!(reads(), 1);
+}
+
+#[test]
+fn running_images_of_other_repositories_cause_no_pull() {
+    let ecr = Ecr::start();
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    let scene = ecr.scene();
+    let container = |repository: &str, digest: Digest| json!({"image": format!("{HOST}/{repository}:v1"), "imageDigest": digest.to_string()});
+    let containers = [
+        container("acme/other", Digest::of(b"elsewhere")),
+        container("acme/app", pinned().digest()),
+    ];
+    let tasks = json!({"tasks": [{"containers": containers}], "failures": []});
+    scene.write("tasks.json", tasks.to_string());
+    for _ in 0..2 {
+        let document = scene.prune(&["--in-use", "tasks.json", "--image", "app"], 0);
+        let candidates = &document["images"][0]["candidates"];
+        assert_eq!(tags(candidates), ["pending-stale"], "{document}");
+    }
+    assert!(!ecr.operations().contains(&"BatchGetImage".to_owned()));
+}
+
+#[test]
+fn only_candidates_are_read_for_running_digests_without_a_name() {
+    let ecr = Ecr::start();
+    let index = Image::index(vec![old("part")]);
+    ecr.push(&["pending-index"], &index, 40);
+    ecr.push(&["pending-stale"], &old("stale"), 41);
+    ecr.push(&["pending-young"], &old("young"), 3);
+    let scene = ecr.scene();
+    let config = Digest::of(&old("part").config);
+    scene.write("pods.txt", format!("docker://{config}\n"));
+    let document = scene.prune(&["--in-use", "pods.txt", "--image", "app"], 0);
+    let candidates = &document["images"][0]["candidates"];
+    assert_eq!(tags(candidates), ["pending-stale"], "{document}");
+    let store = ecr.store();
+    let pulled = |image: &Image| store.rows[&image.digest()].pulled;
+    for image in [&old("part"), &old("stale")] {
+        assert_eq!(pulled(image), Some(0));
+    }
+    for image in [&pinned(), &old("young")] {
+        assert_eq!(pulled(image), None);
+    }
 }
 
 #[test]
@@ -428,6 +503,32 @@ fn protected_digests_are_tagged() {
     );
     let tag = format!("keep-{}", pinned().digest().hex());
     assert!(ecr.store().rows[&pinned().digest()].tags.contains(&tag));
+}
+
+#[test]
+fn tag_of_another_version_is_not_moved() {
+    let ecr = Ecr::start();
+    let tag = format!("keep-{}", pinned().digest().hex());
+    let args = [&["--tag-protected", "keep-"], &APPLY[..]].concat();
+    let scene = ecr.scene();
+    // A tag that ECR accepted without setting it.
+    ecr.store()
+        .early
+        .push(("PutImage", answer(&json!({"image": {}}))));
+    let document = scene.prune(&args, 3);
+    let image = &document["images"][0];
+    assert_eq!(image["code"], "unavailable", "{document}");
+
+    ecr.push(&[&tag], &old("other"), 40);
+    let puts = || {
+        let operations = ecr.operations().into_iter();
+        operations.filter(|name| name == "PutImage").count()
+    };
+    let before = puts();
+    let document = scene.prune(&args, 3);
+    assert_eq!(document["images"][0]["code"], "changed", "{document}");
+    assert_eq!(puts(), before);
+    assert_eq!(ecr.store().rows[&old("other").digest()].tags, [tag]);
 }
 
 #[test]

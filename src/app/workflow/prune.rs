@@ -16,7 +16,7 @@ use crate::{
     base::error::{Class, Code, Error, Errors, usage},
     config::{Config, ForkPolicy, Prune},
     git::Git,
-    oci::{Tag, registry::Mapping},
+    oci::{Digest, Tag, registry::Mapping},
     prune::{
         self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionInputs,
         ProtectionSources, PullHead, Rules, RunningFile, Scope, Warning,
@@ -350,6 +350,10 @@ impl Job {
             let node = listing.and_then(|listing| listing.nodes.get(&digest));
             node.is_some_and(|node| node.subject.is_some())
         };
+        let is_archived = |digest: Digest| {
+            let kept = listing.and_then(|listing| listing.kept.get(&digest));
+            kept == Some(&KeepReason::Archived)
+        };
         for protected in &self.outcome.protected {
             let digest = protected.version.digest;
             match protected.reason {
@@ -361,6 +365,9 @@ impl Job {
                 .map_err(|error| usage(format!("--tag-protected: {error}")))?;
             let state = if protected.version.tags.contains(&tag) {
                 KeepTagState::Present
+            } else if is_archived(digest) {
+                // The registry does not return its manifest.
+                continue;
             } else {
                 KeepTagState::Missing
             };

@@ -1,7 +1,8 @@
 //! Amazon ECR: its native API lists and deletes versions, and returns their manifests.
 //!
 //! ECR records each pull, also that of a manifest by repin. Therefore only indexes and artifacts are read, and the pulls of
-//! images count: those of the platforms for an index.
+//! images count: those of the platforms for an index. Images are read only if one of them may be a running one without
+//! a name, and of these only what would be deleted otherwise.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +17,7 @@ use crate::{
     },
     prune::{
         ImageProtection, KeepReason, Listing, Node, Progress, Rules, Scope, Version,
-        apply::CurrentState, backends,
+        apply::CurrentState, backends, judge,
     },
 };
 
@@ -43,12 +44,27 @@ impl Ecr {
         let mut listing = Listing::new(versions, listed.clock);
         listing.dates.extend(push_dates(&listed.images));
         if backends::has_candidate(&listing, protection, rules) || scope == Scope::Protected {
-            let is_listed = |digest| listed.images.iter().any(|image| image.digest == digest);
-            let needs_configs = protection.running_ids().any(|digest| !is_listed(digest));
-            self.read_references(&listed.images, needs_configs, &mut listing, progress)
+            self.read_references(&listed.images, &mut listing, progress)
                 .await?;
         }
         keep(&listed.images, rules, &mut listing);
+        let is_listed = |digest| listed.images.iter().any(|image| image.digest == digest);
+        if protection.running_ids().any(|digest| !is_listed(digest)) {
+            let verdict = judge(&listing, protection, rules);
+            let mut needed = BTreeSet::new();
+            for candidate in &verdict.candidates {
+                needed.insert(candidate.version.digest);
+                needed.extend(listing.parts(candidate.version.digest));
+            }
+            let mut wanted = Vec::new();
+            for image in listed.images.iter().filter(|image| image.is_active) {
+                let is_needed = needed.contains(&image.digest) || scope == Scope::Protected;
+                if is_needed && is_plain(image) {
+                    wanted.push(image.digest);
+                }
+            }
+            self.read_manifests(&wanted, &mut listing, progress).await?;
+        }
         Ok(listing)
     }
 
@@ -56,7 +72,6 @@ impl Ecr {
     async fn read_references(
         &self,
         images: &[EcrImage],
-        needs_configs: bool,
         listing: &mut Listing,
         progress: &Progress,
     ) -> Result<(), Error> {
@@ -65,7 +80,7 @@ impl Ecr {
             if listing.nodes.contains_key(&image.digest) {
                 continue;
             }
-            if image.is_active && (needs_configs || !is_plain(image)) {
+            if image.is_active && !is_plain(image) {
                 wanted.push(image.digest);
             } else {
                 let node = Node {
@@ -75,6 +90,24 @@ impl Ecr {
                 listing.nodes.insert(image.digest, node);
             }
         }
+        self.read_manifests(&wanted, listing, progress).await?;
+        // ECR lists every manifest as a version, also those without a tag.
+        let listed: BTreeSet<Digest> = images.iter().map(|image| image.digest).collect();
+        let children = listing.nodes.values().flat_map(|node| &node.children);
+        let lost: BTreeSet<Digest> = children
+            .map(|child| child.digest)
+            .filter(|digest| !listed.contains(digest))
+            .collect();
+        listing.lost.extend(lost);
+        Ok(())
+    }
+
+    async fn read_manifests(
+        &self,
+        wanted: &[Digest],
+        listing: &mut Listing,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         progress.begin("reading manifests", Some(wanted.len()));
         for batch in wanted.chunks(MAX_IMAGES) {
             let manifests = self.0.manifests(batch).await?;
@@ -84,14 +117,6 @@ impl Ecr {
                 progress.step();
             }
         }
-        // ECR lists every manifest as a version, also those without a tag.
-        let listed: BTreeSet<Digest> = images.iter().map(|image| image.digest).collect();
-        let children = listing.nodes.values().flat_map(|node| &node.children);
-        let lost: BTreeSet<Digest> = children
-            .map(|child| child.digest)
-            .filter(|digest| !listed.contains(digest))
-            .collect();
-        listing.lost.extend(lost);
         Ok(())
     }
 
@@ -123,7 +148,7 @@ impl Ecr {
             ..before.clone()
         };
         current.dates.extend(push_dates(&listed.images));
-        self.read_references(&listed.images, false, &mut current, progress)
+        self.read_references(&listed.images, &mut current, progress)
             .await?;
         Ok(current)
     }
@@ -150,14 +175,21 @@ impl Ecr {
         self.0.delete(absent).await.map(drop)
     }
 
-    /// Puts a tag on an existing digest.
+    /// Puts a tag on an existing digest. `PutImage` moves a tag that another digest has.
     pub(super) async fn set_tag(&self, digest: Digest, tag: &Tag) -> Result<(), Error> {
-        let manifests: BTreeMap<Digest, RawManifest> = self.0.manifests(&[digest]).await?;
-        self.node(digest, manifests.get(&digest))?;
-        match manifests.get(&digest) {
-            Some(raw) => self.0.set_tag(digest, tag, raw).await,
-            None => Ok(()),
-        }
+        let resolve = async || {
+            let found = self.0.image_tagged(tag).await?;
+            Ok(found.map(|image| image.digest))
+        };
+        let set = async || {
+            let manifests: BTreeMap<Digest, RawManifest> = self.0.manifests(&[digest]).await?;
+            self.node(digest, manifests.get(&digest))?;
+            match manifests.get(&digest) {
+                Some(raw) => self.0.set_tag(digest, tag, raw).await,
+                None => Ok(()),
+            }
+        };
+        backends::set_new_tag(&self.0, digest, tag, resolve, set).await
     }
 }
 

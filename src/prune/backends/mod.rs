@@ -11,7 +11,7 @@ mod registry;
 mod unlisted;
 mod untag;
 
-use std::{path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -222,15 +222,34 @@ async fn read<K: Clone>(
 /// Puts a tag on an existing digest of a registry.
 pub(crate) async fn set_tag(source: &Source, digest: Digest, tag: &Tag) -> Result<(), Error> {
     let reference = TagOrDigest::Tag(tag.clone());
+    let resolve = async || {
+        let found = source.manifest(&reference, None).await?;
+        Ok(found.map(|found| found.digest))
+    };
+    let set = async || match source {
+        Source::Remote(remote) => remote.set_tag(digest, tag).await,
+        Source::Layout(_) => {
+            let message = format!("{source} is an image layout, in which repin sets no tag");
+            Err(Error::input(Code::SOURCE, message))
+        }
+    };
+    set_new_tag(source, digest, tag, resolve, set).await
+}
+
+/// Puts a tag on a digest with `set`, and verifies it. A tag that `resolve` finds on another digest is not moved.
+async fn set_new_tag(
+    repository: &impl fmt::Display,
+    digest: Digest,
+    tag: &Tag,
+    resolve: impl AsyncFn() -> Result<Option<Digest>, Error>,
+    set: impl AsyncFnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
     // Another process may have pushed the tag since the listing.
-    let check = async || match source.manifest(&reference, None).await? {
-        Some(found) if found.digest != digest => Err(Error::new(
+    let check = async || match resolve().await? {
+        Some(found) if found != digest => Err(Error::new(
             Class::Unavailable,
             Code::CHANGED,
-            format!(
-                "{source}:{tag} resolves to {} and is not moved",
-                found.digest
-            ),
+            format!("{repository}:{tag} resolves to {found} and is not moved"),
         )
         .help("choose another prefix, or remove that tag")),
         found => Ok(found.is_some()),
@@ -238,15 +257,11 @@ pub(crate) async fn set_tag(source: &Source, digest: Digest, tag: &Tag) -> Resul
     if check().await? {
         return Ok(());
     }
-    let Source::Remote(remote) = source else {
-        let message = format!("{source} is an image layout, in which repin sets no tag");
-        return Err(Error::input(Code::SOURCE, message));
-    };
-    remote.set_tag(digest, tag).await?;
+    set().await?;
     if check().await? {
         return Ok(());
     }
-    let message = format!("{source} accepted the tag {tag} for {digest}, but does not have it");
+    let message = format!("{repository} accepted the tag {tag} for {digest}, but does not have it");
     Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"))
 }
 

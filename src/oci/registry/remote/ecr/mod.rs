@@ -201,10 +201,17 @@ impl EcrRepository {
 
     /// The version with a digest; `None` if it is missing.
     pub(crate) async fn image_of(&self, digest: Digest) -> Result<Option<EcrImage>, Error> {
-        let input = json!({
-            "imageIds": [{"imageDigest": digest.to_string()}],
-            "filter": all_images(),
-        });
+        self.described(json!({"imageDigest": digest.to_string()}))
+            .await
+    }
+
+    /// The version with a tag; `None` if it is missing.
+    pub(crate) async fn image_tagged(&self, tag: &Tag) -> Result<Option<EcrImage>, Error> {
+        self.described(json!({"imageTag": tag})).await
+    }
+
+    async fn described(&self, id: Value) -> Result<Option<EcrImage>, Error> {
+        let input = json!({"imageIds": [id], "filter": all_images()});
         let document = match self.request("DescribeImages", input).await? {
             Answer::Done(document, _) => document,
             Answer::Failed(code, _) if code == "ImageNotFoundException" => return Ok(None),
