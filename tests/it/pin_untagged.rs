@@ -66,6 +66,40 @@ fn pinned_digest_without_a_tag_warns() {
 }
 
 #[test]
+fn more_tags_than_are_compared_are_unknown() {
+    let registry = Refusing::start(Kind::GitLab);
+    let host = registry.fake.host();
+    let scene = Scene::new(
+        &config(&host, ""),
+        &format!("{host}/acme/app"),
+        pinned().digest(),
+    );
+    registry.store().push(&[], &pinned());
+    for number in 0..101 {
+        let tag = format!("other-{number}");
+        registry.store().push(&[&tag], &young("other"));
+    }
+    let run = |args: &[&str]| scene.run(&[args, &["--format", "json"]].concat()).json();
+    for args in [&["check", "--remote"][..], &["doctor"]] {
+        let document = run(args);
+        let rows = document["checks"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["code"] == "pin_untagged");
+        let row = row.unwrap_or_else(|| panic!("{document}"));
+        assert_eq!(row["status"], "skip", "{row}");
+        assert!(row["detail"].as_str().unwrap().contains("101 other tags"));
+    }
+    let document = run(&["status"]);
+    let rows = document["not_read"].as_array().unwrap();
+    let is_unknown = |row: &Value| {
+        row["what"] == "tags of pinned digests" && row["reason"].to_string().contains("101")
+    };
+    assert!(rows.iter().any(is_unknown), "{document}");
+    let ran = scene.run(&["prune", "restore"]).exits(3);
+    assert!(ran.stderr.contains("101 other tags"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("has a tag"), "{}", ran.stderr);
+}
+
+#[test]
 fn restore_sets_the_tag_again() {
     let (real, image) = untagged();
     let dry = real

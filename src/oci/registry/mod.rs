@@ -476,7 +476,7 @@ pub(crate) async fn select_tag(
 }
 
 /// Whether a digest exists without a tag: no tag resolves to it or to an index with it. `expected` are tried first; of
-/// the others, at most 100 are compared, and with more the digest counts as tagged.
+/// the others, at most 100 are compared; with more, the result is an error, because it is unknown.
 pub(crate) async fn is_untagged(
     source: &Source,
     digest: Digest,
@@ -493,7 +493,12 @@ pub(crate) async fn is_untagged(
     let mut others = source.tags().await?.unwrap_or_default();
     others.retain(|tag| !expected.contains(tag));
     if others.len() > MAX_COMPARED {
-        return Ok(false);
+        let reason = format!(
+            "whether a tag resolves to it is unknown: there are {} other tags, and at most {MAX_COMPARED} are compared",
+            others.len()
+        );
+        let help = "pin the digest with its tag (NAME:TAG@DIGEST), which is compared first";
+        return Err(Error::unavailable(format!("{source}@{digest}"), reason).help(help));
     }
     let mut compared = stream::iter(&others)
         .map(|tag| is_tag_of(source, tag, digest))

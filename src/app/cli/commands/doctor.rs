@@ -212,7 +212,7 @@ fn remote(
     }
     rows.extend(registries);
     if let Some(found) = found {
-        rows.extend(untagged(config, found, cx));
+        rows.extend(untagged(config, found, cx)?);
     }
     if images.is_empty() {
         rows.push(DoctorRow::not_configured(Code::REGISTRY, "images"));
@@ -221,15 +221,19 @@ fn remote(
     Ok(rows)
 }
 
-/// A line for each pinned digest without a tag. The line `registry` reports a digest that cannot be read.
-fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Vec<DoctorRow> {
-    let Ok(sources) = cx.services.sources_of_images(config) else {
-        return Vec::new();
-    };
+/// A line for each pinned digest without a tag, or for which that is unknown.
+fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+    let sources = cx.services.sources_of_images(config)?;
     let pinned = untagged_pins::pinned_digests(config, found, &sources, None);
     let mut rows = Vec::new();
     for untagged in untagged_pins::untagged_pins(config, pinned, &cx.services) {
-        let Ok(untagged) = untagged else { continue };
+        let untagged = match untagged {
+            Ok(untagged) => untagged,
+            Err(error) => {
+                rows.push(DoctorRow::skip(Code::PIN_UNTAGGED, error.text()));
+                continue;
+            }
+        };
         let check = untagged.check(config, found);
         let detail = format!("{}: {}", config.images[untagged.image].name, check.detail);
         rows.push(DoctorRow::warn(
@@ -238,7 +242,7 @@ fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Vec<DoctorRow> 
             check.help.unwrap_or_default(),
         ));
     }
-    rows
+    Ok(rows)
 }
 
 fn clock(clocks: &[(String, ServerTime)]) -> DoctorRow {

@@ -87,7 +87,8 @@ pub(super) fn run(
     let mut images = config.images.iter();
     let is_unchecked = args.digest.is_none()
         && images.any(|image| is_selected(&image.name) && image.repository.is_on_hub());
-    report(rows, apply && errors.is_empty(), is_unchecked, cx);
+    let is_complete = errors.is_empty();
+    report(rows, apply && is_complete, is_unchecked, is_complete, cx);
     if !errors.is_empty() {
         let errors = Errors::from(errors);
         exit = exit.worse(Exit::from(&errors));
@@ -127,8 +128,14 @@ fn wanted<'s>(
     Ok(wanted)
 }
 
-/// `is_unchecked`: whether images on Docker Hub were skipped.
-fn report(rows: Vec<RetagRow>, applied: bool, is_unchecked: bool, cx: &mut Context) {
+/// `is_unchecked`: whether images on Docker Hub were skipped; `is_complete`: whether no error occurred.
+fn report(
+    rows: Vec<RetagRow>,
+    applied: bool,
+    is_unchecked: bool,
+    is_complete: bool,
+    cx: &mut Context,
+) {
     if is_unchecked {
         cx.output.note(
             "pinned digests on Docker Hub were not checked; name one with --digest and --tag",
@@ -150,7 +157,7 @@ fn report(rows: Vec<RetagRow>, applied: bool, is_unchecked: bool, cx: &mut Conte
     }
     let set = rows.iter().filter(|row| row.set).count();
     let note = match rows.len() {
-        0 if is_unchecked => return,
+        0 if is_unchecked || !is_complete => return,
         0 => "every pinned digest has a tag".to_owned(),
         _ if set > 0 => format!("{} set", counted(set, "tag")),
         missing => format!(
