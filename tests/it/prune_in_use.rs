@@ -154,17 +154,21 @@ fn file_that_does_not_show_what_runs_ends_the_run() {
     real.scene.write("empty.txt", "");
     real.scene.write("old.txt", "app:v1\n");
     real.scene.write("wrong.json", "{\"items\": [");
+    real.scene.write("future.txt", "app:v1\n");
     let args = |rest: &[&'static str]| [&["prune", "--apply", "--image", "app"], rest].concat();
-    let touched = std::process::Command::new("touch")
-        .args(["-d", "3 hours ago"])
-        .arg(real.scene.path().join("old.txt"))
-        .status()
-        .unwrap();
-    assert!(touched.success());
+    for (date, name) in [("3 hours ago", "old.txt"), ("10 minutes", "future.txt")] {
+        let touched = std::process::Command::new("touch")
+            .args(["-d", date])
+            .arg(real.scene.path().join(name))
+            .status()
+            .unwrap();
+        assert!(touched.success());
+    }
     for (rest, reason) in [
         (&["--in-use", "empty.txt"][..], "no image"),
         (&["--in-use", "absent.txt"], "cannot be read"),
         (&["--in-use", "wrong.json"], "malformed JSON"),
+        (&["--in-use", "future.txt"], "in the future"),
         (
             &["--in-use", "old.txt", "--in-use-max-age", "2h"],
             "--in-use-max-age",

@@ -1,6 +1,6 @@
 //! The files of `prune --in-use`.
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{fs, io, path::Path, path::PathBuf, time::Duration};
 
 use crate::{
     app::workflow::Environment,
@@ -15,6 +15,8 @@ use crate::{
 
 /// The maximum size of a file, in bytes: the pods of a large cluster with all their fields.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
+/// The maximum time by which a file may be ahead of the clock of this machine.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The maximum length of a reason, which may quote the file.
 const MAX_REASON: usize = 300;
 
@@ -39,14 +41,19 @@ pub(super) fn read(
             let message = plain(&format!("{name} does not show which images run: {reason}"));
             Error::new(Class::Unavailable, Code::IN_USE, message)
         };
-        let age = fs::metadata(&path)
+        let changed = fs::metadata(&path)
             .and_then(|metadata| metadata.modified())
-            .map_err(|error| refused(describe(&error)))
-            .map(|changed| {
-                (environment.clock)()
-                    .duration_since(changed)
-                    .unwrap_or_default()
-            })?;
+            .map_err(|error| refused(describe(&error)))?;
+        let now = (environment.clock)();
+        let ahead = changed.duration_since(now).unwrap_or_default();
+        if ahead > CLOCK_TOLERANCE {
+            let reason = format!(
+                "it is of {} s in the future, so its age is unknown",
+                ahead.as_secs()
+            );
+            return Err(refused(reason).into());
+        }
+        let age = now.duration_since(changed).unwrap_or_default();
         if age > max_age {
             let reason = format!(
                 "it is {} s old, and --in-use-max-age allows {} s",
