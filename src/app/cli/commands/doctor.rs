@@ -210,10 +210,9 @@ fn remote(
     if let Connection::Ready(ready) = &connection {
         clocks.extend(ready.server_time());
     }
+    let untagged = found.map(|found| untagged(config, found, &registries, cx));
     rows.extend(registries);
-    if let Some(found) = found {
-        rows.extend(untagged(config, found, cx)?);
-    }
+    rows.extend(untagged.transpose()?.into_iter().flatten());
     if images.is_empty() {
         rows.push(DoctorRow::not_configured(Code::REGISTRY, "images"));
     }
@@ -221,10 +220,21 @@ fn remote(
     Ok(rows)
 }
 
-/// A line for each pinned digest without a tag, or for which that is unknown.
-fn untagged(config: &Config, found: &FoundPins, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
+/// A line for each pinned digest without a tag, or for which that is unknown. A failed line of `registries` already
+/// reports that an image cannot be read.
+fn untagged(
+    config: &Config,
+    found: &FoundPins,
+    registries: &[DoctorRow],
+    cx: &Context,
+) -> Result<Vec<DoctorRow>, Errors> {
     let sources = cx.services.sources_of_images(config)?;
-    let pinned = untagged_pins::pinned_digests(config, found, &sources, None);
+    let mut pinned = untagged_pins::pinned_digests(config, found, &sources, None);
+    pinned.retain(|pinned| {
+        let subject = format!("{}: ", config.images[pinned.image].name);
+        let mut failed = registries.iter().filter(|row| row.status == Status::Fail);
+        !failed.any(|row| row.detail.starts_with(&subject))
+    });
     let mut rows = Vec::new();
     for untagged in untagged_pins::untagged_pins(config, pinned, &cx.services) {
         let untagged = match untagged {
