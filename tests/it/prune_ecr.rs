@@ -286,7 +286,11 @@ fn versions_are_deleted_by_the_native_api() {
     let ecr = Ecr::start();
     let index = Image::index(vec![old("part"), Image::created("arm64", "part", None)]);
     let (stale, pulled, archived) = (old("stale"), old("pulled"), old("archived"));
-    let used = Image::index(vec![old("used")]);
+    // The platform is listed before its index.
+    let mut indexes = (0..).map(|seed| Image::index(vec![old(&format!("used {seed}"))]));
+    let used = indexes
+        .find(|index| index.children[0].digest() < index.digest())
+        .unwrap();
     ecr.push(&["pending-index"], &index, 40);
     ecr.push(&["pending-stale", "pending-again"], &stale, 41);
     ecr.push(&["pending-pulled"], &pulled, 42);
