@@ -2,12 +2,9 @@
 //!
 //! Runs `git log` and parses its NUL-separated output commit by commit.
 //!
-//! The commits that only one of two revisions has.
-//!
 //! The distance of two commits: in commits that touch some paths, and in time.
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     io::{BufRead, BufReader},
     os::unix::ffi::OsStringExt,
@@ -16,7 +13,7 @@ use std::{
 };
 
 use super::{Git, GitError, LOG_OPTIONS, ObjectId, Stream};
-use crate::base::{files::RelPath, untrusted::masked_text};
+use crate::base::files::RelPath;
 
 const REV_LIST: &str = "rev-list";
 
@@ -77,7 +74,7 @@ impl Git {
     }
 }
 
-const LOG: &str = "log";
+pub(super) const LOG: &str = "log";
 const END: &str = "an end within a commit";
 
 /// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
@@ -397,95 +394,6 @@ fn malformed(what: &'static str) -> GitError {
     GitError::Malformed { command: LOG, what }
 }
 
-/// The commits that only one of two revisions has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CommitRange {
-    pub count: u64,
-    /// The number of authors by name; `None` unless all commits were read.
-    pub authors: Option<usize>,
-    /// The newest commits, the newest first.
-    pub commits: Vec<RangeCommit>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RangeCommit {
-    pub id: String,
-    /// Not escaped.
-    pub subject: String,
-    /// The author's name without e-mail addresses, not escaped.
-    pub author: String,
-}
-
-impl RangeCommit {
-    pub(crate) fn new(id: &str, subject: &str, author: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            subject: masked_text(subject),
-            author: without_addresses(author),
-        }
-    }
-}
-
-/// A name in which the part before the `@` represents an e-mail address.
-fn without_addresses(name: &str) -> String {
-    let words = name.split(' ').map(|word| match word.split_once('@') {
-        Some((user, host)) if !user.is_empty() && !host.is_empty() => user,
-        _ => word,
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-impl Git {
-    /// The commits that `newer` has in addition to those of `older`, at most `most` of them.
-    pub(crate) fn range(
-        &self,
-        older: &ObjectId,
-        newer: &ObjectId,
-        most: usize,
-    ) -> Result<CommitRange, GitError> {
-        let count = self.commits_between(older, newer, &[])?;
-        if count == 0 {
-            return Ok(CommitRange {
-                authors: Some(0),
-                ..CommitRange::default()
-            });
-        }
-        let limit = format!("--max-count={most}");
-        let printed =
-            self.log_range(older, newer, &["--format=tformat:%H%x00%an%x00%s", &limit])?;
-        let fields: Vec<&str> = printed.split_terminator('\0').collect();
-        let mut commits = Vec::new();
-        for fields in fields.chunks(3) {
-            let [id, author, subject] = fields else {
-                return Err(GitError::Malformed {
-                    command: LOG,
-                    what: "an end within a commit",
-                });
-            };
-            commits.push(RangeCommit::new(id, subject, author));
-        }
-        let names = self.log_range(older, newer, &["--format=tformat:%an"])?;
-        let names: BTreeSet<&str> = names.split_terminator('\0').collect();
-        Ok(CommitRange {
-            count,
-            authors: Some(names.len()),
-            commits,
-        })
-    }
-
-    fn log_range(
-        &self,
-        older: &ObjectId,
-        newer: &ObjectId,
-        options: &[&str],
-    ) -> Result<String, GitError> {
-        let (newer, older) = (newer.to_string(), format!("^{older}"));
-        let range = ["--date-order", &newer, &older, "--"];
-        let printed = self.output(LOG, &[LOG_OPTIONS, options, &range].concat())?;
-        Ok(String::from_utf8_lossy(&printed).into_owned())
-    }
-}
-
 impl Git {
     /// The commit that a reference resolves to, by its full name, such as `refs/heads/main`.
     pub(crate) fn commit_at(&self, reference: &str) -> Result<ObjectId, GitError> {
@@ -633,18 +541,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(merge_request(body.as_bytes()), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn names_contain_no_addresses() {
-        for (name, expected) in [
-            ("ada@secret.example", "ada"),
-            ("Ada ada@secret.example (work)", "Ada ada (work)"),
-            ("Ada @acme", "Ada @acme"),
-            ("ada@", "ada@"),
-        ] {
-            assert_eq!(without_addresses(name), expected);
         }
     }
 }

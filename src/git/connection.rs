@@ -11,6 +11,7 @@ use std::{
     io::Read,
     os::unix::process::CommandExt as _,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -151,6 +152,33 @@ impl Login {
             secrets,
         }))
     }
+
+    /// Makes git use the login for the repository with this URL, and nothing else.
+    fn add_to(&self, git: &mut Command, url: &str) {
+        let Self { server, header, .. } = self;
+        command::remove_job_secrets(git);
+        // The header is sent only to this repository, and not after a redirect. The empty value removes the
+        // headers of the user's configuration: `actions/checkout` leaves its own token there, and servers
+        // refuse two (https://github.com/actions/checkout/issues/162).
+        let own = without_user(url);
+        let url = if own.starts_with(&**server) {
+            own
+        } else {
+            server.clone()
+        };
+        let key = format!("http.{url}.extraHeader");
+        git.arg("-c").arg(format!("{key}="));
+        git.arg(format!("--config-env={key}={HEADER}"))
+            .env(HEADER, header);
+        // The settings of the user for this URL have precedence over those for all.
+        git.arg("-c")
+            .arg(format!("http.{url}.followRedirects=false"));
+        git.args(["-c", "credential.helper="]);
+        // No program asks for a password.
+        git.env("GIT_ASKPASS", "");
+        // A signal reaches the helpers of git.
+        git.process_group(0);
+    }
 }
 
 impl Remote {
@@ -255,26 +283,8 @@ impl Git {
             git.arg("-c")
                 .arg(format!("http.{url}.lowSpeedTime={seconds}"));
         }
-        if let Some(Login { server, header, .. }) = login {
-            command::remove_job_secrets(&mut git);
-            // The header is sent only to this repository, and not after a redirect. The empty value removes the
-            // headers of the user's configuration: `actions/checkout` leaves its own token there, and servers
-            // refuse two (https://github.com/actions/checkout/issues/162).
-            let url = remote.map(|remote| without_user(&remote.url));
-            let url = url.filter(|url| url.starts_with(&**server));
-            let url = url.unwrap_or_else(|| server.clone());
-            let key = format!("http.{url}.extraHeader");
-            git.arg("-c").arg(format!("{key}="));
-            git.arg(format!("--config-env={key}={HEADER}"))
-                .env(HEADER, header);
-            // The settings of the user for this URL have precedence over those for all.
-            git.arg("-c")
-                .arg(format!("http.{url}.followRedirects=false"));
-            git.args(["-c", "credential.helper="]);
-            // No program asks for a password.
-            git.env("GIT_ASKPASS", "");
-            // A signal reaches the helpers of git.
-            git.process_group(0);
+        if let (Some(remote), Some(login)) = (remote, login) {
+            login.add_to(&mut git, &remote.url);
         }
         if let Some((name, email)) = &self.identity {
             git.arg("-c")

@@ -17,6 +17,7 @@
 
 mod command;
 mod commit;
+mod commit_range;
 pub(crate) mod commits;
 mod connection;
 mod error;
@@ -54,7 +55,8 @@ use std::{
 
 pub(crate) use command::{start_version_check, stop_all};
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
-pub(crate) use commits::{CommitRange, ReachableCommit};
+pub(crate) use commit_range::CommitRange;
+pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::{Login, Remote, without_users};
 use connection::{Output, is_denied, server_message};
 pub(crate) use error::GitError;

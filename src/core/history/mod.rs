@@ -56,6 +56,7 @@ mod holds;
 mod other_sets;
 mod periods;
 mod provenance;
+mod read_paths;
 mod renames;
 mod sets;
 mod state;
@@ -107,10 +108,10 @@ pub(crate) use provenance::{
     CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
     commit_config, promoted_config,
 };
+pub(crate) use read_paths::{fetch_contents, read_paths};
 pub(crate) use state::EntryState;
 #[cfg(test)]
 pub(crate) use tests::examples::ExampleCommit;
-pub(crate) use walk::{fetch_contents, read_paths};
 
 /// The digests of the images with agreeing pins, by name.
 pub(crate) type Digests = BTreeMap<String, Digest>;

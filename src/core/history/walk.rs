@@ -9,6 +9,7 @@ use super::{
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
     periods::{OwnRules, PastImages, Rules, Slots},
+    read_paths::{limited, read_paths_of},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
 };
 use crate::{
@@ -27,9 +28,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// The maximum number of directories; beyond it, the whole tree is read.
-const MAX_DIRECTORIES: usize = 64;
 
 /// A path under the root.
 pub(super) type FilePath = Arc<[u8]>;
@@ -241,52 +239,6 @@ pub(super) fn walk(
             unknown_past,
         });
     }
-}
-
-/// The directories, or the whole tree if they are too many.
-fn limited(directories: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    if directories.len() > MAX_DIRECTORIES {
-        BTreeSet::from([PathBuf::new()])
-    } else {
-        directories
-    }
-}
-
-/// The paths of the repository whose changes the history of a set reads first. It reads further ones if
-/// older configurations have other directories, or other paths.
-pub(crate) fn read_paths(config: &Config) -> Vec<Vec<u8>> {
-    let rules = Rules::new(config, &mut Slots::new(config));
-    let path = ConfigPath::new(config.set_path.clone());
-    read_paths_of(&path, &limited(rules.directories().collect()))
-}
-
-/// Fetches the contents that the history of a set probably needs and that are missing here, together: every version of
-/// its configuration and of the files that the present one matches.
-pub(crate) fn fetch_contents(git: &Git, config: &Config, tip: &ObjectId) -> Result<(), GitError> {
-    let rules = Rules::new(config, &mut Slots::new(config));
-    let own = ConfigPath::new(config.set_path.clone());
-    let paths = read_paths_of(&own, &limited(rules.directories().collect()));
-    let mut wanted = Vec::new();
-    git.reachable(tip, &paths)?.each(|commit| {
-        for change in commit.changes {
-            let path = change.path.strip_prefix(own.prefix.as_slice());
-            if change.path == own.path || path.is_some_and(|path| rules.matches(path)) {
-                wanted.extend(change.blob);
-            }
-        }
-        Ok(())
-    })?;
-    git.fetch_missing(&git.missing(&wanted)?).map(drop)
-}
-
-/// The directories, and the configuration at a path.
-fn read_paths_of(path: &ConfigPath, directories: &BTreeSet<PathBuf>) -> Vec<Vec<u8>> {
-    let mut paths = Vec::new();
-    for directory in directories {
-        paths.push([&path.prefix, directory.as_os_str().as_bytes()].concat());
-    }
-    paths.push(path.path.clone());
-    paths
 }
 
 impl Walk<'_> {
