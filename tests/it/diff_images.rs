@@ -443,7 +443,7 @@ fn contents_are_cut_before_images() {
     let document = world.run(&args).exits(0).json();
     let body = document["body"].as_str().unwrap();
     assert!(
-        body.contains("limited: contents of the images."),
+        body.contains("length of this text: contents of the images."),
         "{}",
         &body[body.len() - 500..]
     );

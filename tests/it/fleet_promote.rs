@@ -529,16 +529,16 @@ fn repository_that_demands_or_pins_more_is_refused() {
     }
 }
 
-/// A fleet of two repositories with `count` files each; the globs of the second one match all.
+/// A fleet whose second repository takes pins from each of its files.
 fn taking_all(kind: Kind, files: usize) -> Fleet {
-    let mut options = options(kind, 2);
-    options.seeded.files = files;
+    let options = options(kind, 2);
+    let seeded = options.seeded.files;
     let fleet = Fleet::new(options);
     let config = OWN.replace("'.github/workflows/*.yml'", "'**'");
-    fleet
-        .forge
-        .store(1)
-        .push("main", "mine", &[("repin.yaml", &config)]);
+    let names: Vec<_> = (seeded..files).map(|file| format!("many/{file}")).collect();
+    let mut changed = vec![("repin.yaml", config.as_str())];
+    changed.extend(names.iter().map(|name| (name.as_str(), "")));
+    fleet.forge.store(1).push("main", "mine", &changed);
     fleet
 }
 
