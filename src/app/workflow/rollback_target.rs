@@ -347,11 +347,7 @@ impl<'h> Similar<'h> {
         for entry in &self.nearest {
             lines.push(format!("similar: {}", described(entry)));
         }
-        let is_listed = |last: &&HistoryEntry| {
-            let mut listed = self.nearest.iter();
-            listed.any(|entry| entry.commit == last.commit)
-        };
-        if let Some(last) = self.last.filter(|last| !is_listed(last)) {
+        if let Some(last) = self.last {
             lines.push(format!("the last one: {}", described(last)));
         }
         lines

@@ -57,7 +57,7 @@ Examples:
   repin check --remote --format github    # as a pre-merge job
   repin check --all                       # every set of a repository";
 
-/// Check the declared number of pins of each image, and their one digest
+/// Check that each image has its number of pins, and one digest
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {

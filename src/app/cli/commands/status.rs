@@ -48,7 +48,7 @@ Examples:
   repin status --all
   repin status --format json | jq -r .set.revision";
 
-/// Show the deployed set, its author, open pull requests, and problems
+/// Show the deployed set, open pull requests, and problems
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {

@@ -34,7 +34,7 @@ forge.delete_branch is false.
 Example:
   repin wait --pr 7 --timeout 30m";
 
-/// Wait for the merge of a pull request, then start configured workflows
+/// Wait for the merge of a pull request, then start workflows
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(in crate::app::cli) struct Arguments {
