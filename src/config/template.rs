@@ -420,7 +420,7 @@ impl<'m> Trailer<'m> {
     }
 
     /// The lines of a message that may be trailers, for [`Trailer::parse`].
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn message_lines(message: &str) -> Vec<u8> {
         let body: Vec<_> = body(message).collect();
         crate::git::commits::trailer_lines(body.join("\n").as_bytes())
