@@ -44,6 +44,19 @@ fn without_addresses(name: &str) -> String {
 }
 
 impl Git {
+    /// The commits that `newer` adds to `older`, and those that it takes away, at most `most` of each.
+    pub(crate) fn ranges(
+        &self,
+        older: &ObjectId,
+        newer: &ObjectId,
+        most: usize,
+    ) -> Result<[CommitRange; 2], GitError> {
+        Ok([
+            self.range(older, newer, most)?,
+            self.range(newer, older, most)?,
+        ])
+    }
+
     /// The commits that `newer` has in addition to those of `older`, at most `most` of them.
     pub(crate) fn range(
         &self,

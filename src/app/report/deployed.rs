@@ -184,7 +184,7 @@ pub(super) struct Badge {
 
 impl Badge {
     pub(super) const fn new(state: EntryState) -> Option<Self> {
-        let class = state.name();
+        let class = state.as_str();
         let text = match state {
             EntryState::Current | EntryState::Held => class,
             EntryState::Available => "available for rollback",

@@ -151,7 +151,7 @@ struct CellOfPage {
 impl CellOfPage {
     fn new(cell: &Cell) -> Self {
         Self {
-            state: cell.state.name(),
+            state: cell.state.as_str(),
             badge: Badge::new(cell.state),
             time: to_minute(&cell.since),
             author: short(&cell.author, NAME_WIDTH),

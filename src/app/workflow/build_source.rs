@@ -26,7 +26,7 @@ pub(crate) struct BuildSource<'s> {
     config: &'s Config,
     repository: &'s SourceRepository,
     services: &'s Services,
-    /// The commits, or the reason why they cannot be read, once for the requests of a planning or a fleet.
+    /// The commits, or the reason why they cannot be read, once in a plan or a fleet.
     fetched: OnceCell<Result<Arc<FetchedRepository>, Errors>>,
     /// Whether the first revision of a pair is an ancestor of the second. Locked during a comparison, which may fetch
     /// a commit, so that no pair is compared twice.
@@ -82,10 +82,8 @@ impl<'s> BuildSource<'s> {
                     return Ok(None);
                 }
             }
-            let git = source.git();
-            let added = git.range(&older, &newer, CommitList::MAX)?;
-            let removed = git.range(&newer, &older, CommitList::MAX)?;
-            Ok(Some([added, removed]))
+            let ranges = source.git().ranges(&older, &newer, CommitList::MAX);
+            ranges.map(Some)
         });
         match read.await {
             Ok(Some(ranges)) => Ok(ranges),

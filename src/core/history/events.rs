@@ -182,12 +182,9 @@ impl SetFold<'_> {
         let is_promotion = is_whole && promoted.any(|revision| claims.contains(revision));
         // The start in `sequence` of the undone sets.
         let is_evidence = self.recorded.is_some_and(|recorded| position >= recorded);
-        let undone = match self.last[set] {
-            _ if content.is_empty() || !is_evidence || !point.has_changed_files => None,
-            Some(_) if point.is_override() => None,
-            Some(last) => Some(last + 1),
-            None => None,
-        };
+        let returns =
+            !content.is_empty() && is_evidence && point.has_changed_files && !point.is_override();
+        let undone = self.last[set].filter(|_| returns).map(|last| last + 1);
         let kind = match undone {
             Some(_) if !is_promotion => Kind::Rollback,
             _ if is_whole && !claims.is_empty() => Kind::Promote,

@@ -36,9 +36,8 @@ pub(crate) fn read_paths(config: &Config) -> Vec<Vec<u8>> {
 pub(crate) fn fetch_contents(git: &Git, config: &Config, tip: &ObjectId) -> Result<(), GitError> {
     let rules = Rules::new(config, &mut Slots::new(config));
     let own = ConfigPath::new(config.set_path.clone());
-    let paths = read_paths_of(&own, &limited(rules.directories().collect()));
     let mut wanted = Vec::new();
-    git.reachable(tip, &paths)?.each(|commit| {
+    git.reachable(tip, &read_paths(config))?.each(|commit| {
         for change in commit.changes {
             let path = change.path.strip_prefix(own.prefix.as_slice());
             if change.path == own.path || path.is_some_and(|path| rules.matches(path)) {

@@ -1,30 +1,23 @@
 //! The states of sets in lists.
 
 use super::{History, HistoryEntry};
+use crate::base::text::words;
 
-/// The state of the set of an entry. Every list shows exactly one: a rollback may return to a held set, but
-/// a list that called it available would recommend what an operator undid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum EntryState {
-    Current,
-    /// A rollback undid the set.
-    Held,
-    /// Available for rollback.
-    Available,
-    Superseded,
+words! {
+    /// The state of the set of an entry. Every list shows exactly one: a rollback may return to a held set, but
+    /// a list that called it available would recommend what an operator undid.
+    #[derive(PartialOrd, Ord)]
+    pub(crate) enum EntryState {
+        Current = "current",
+        /// A rollback undid the set.
+        Held = "held",
+        /// Available for rollback.
+        Available = "available",
+        Superseded = "superseded",
+    }
 }
 
 impl EntryState {
-    /// The name in pages.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Held => "held",
-            Self::Available => "available",
-            Self::Superseded => "superseded",
-        }
-    }
-
     /// The mark in tables.
     pub(crate) const fn mark(self) -> &'static str {
         match self {

@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use super::*;
 use crate::{
@@ -51,16 +48,7 @@ impl Package {
             local: now(),
             server: Some(now()),
         };
-        let listing = Listing {
-            versions: Vec::new(),
-            nodes: HashMap::new(),
-            dates: HashMap::new(),
-            clock,
-            dangling: Vec::new(),
-            lost: BTreeSet::new(),
-            unfinished: BTreeSet::new(),
-            kept: HashMap::new(),
-        };
+        let listing = Listing::new(Vec::new(), clock);
         Self(listing, ProtectionSet::default()).version("other", &["other"], Some(99))
     }
 

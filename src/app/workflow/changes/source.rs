@@ -79,7 +79,7 @@ pub(super) async fn read_for_fleet(
     source
 }
 
-/// The commits that git fetches.
+/// Fetches the commits of both revisions.
 async fn read_fetched(
     source: &BuildSource<'_>,
     older: &ObjectId,
@@ -219,9 +219,7 @@ fn commits(
     if !git.has_commit(older)? || !git.has_commit(newer)? {
         return Ok(None);
     }
-    let added = git.range(older, newer, CommitList::MAX)?;
-    let removed = git.range(newer, older, CommitList::MAX)?;
-    Ok(Some([added, removed]))
+    git.ranges(older, newer, CommitList::MAX).map(Some)
 }
 
 /// The configured source, or the one that all images of both sets state.

@@ -312,8 +312,8 @@ impl Walk<'_> {
     }
 }
 
-/// Fetches the commits of the base branch up to the surveyed head, unless `content` has them, and the versions of the files
-/// with pins.
+/// Fetches the commits of the base branch up to the surveyed head, unless `content` has them, and the versions of the
+/// files with pins.
 pub(super) async fn fetch_history(
     member: &FleetMember,
     content: &Content,
