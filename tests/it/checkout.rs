@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, When, error},
-    hosted::FORGES,
+    hosted::{FORGES, PROPOSE_C},
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 
@@ -682,19 +682,10 @@ fn job_of_gitlab_promotes_in_a_shallow_checkout() {
         ("CI_COMMIT_BRANCH", "trunk"),
         ("CI_COMMIT_SHA", &*head),
     ];
-    let args = [
-        "promote",
-        "--revision",
-        REV_C,
-        "--pr",
-        "ready",
-        "--format",
-        "json",
-    ];
-    world.run_in(&clone, &args, &job).exits(4);
+    world.run_in(&clone, &PROPOSE_C, &job).exits(4);
     assert_eq!(fake.writes(), [] as [String; 0]);
     let env = [&job[..], &ENV].concat();
-    let document = world.run_in(&clone, &args, &env).exits(0).json();
+    let document = world.run_in(&clone, &PROPOSE_C, &env).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created", "{document}");
     let store = fake.store();
     let commit = &store.commits[&store.refs[&store.pulls[0].head]];

@@ -804,19 +804,25 @@ fn older_and_held_sets_are_refused() {
     }
 }
 
+/// Three repositories: the second one went back from the newest build to an old one, and the third one has the old one.
+fn reverted(kind: Kind) -> (Fleet, String) {
+    let fleet = Fleet::new(options(kind, 3));
+    let [old, newest] = ["1", "2"].map(|content| {
+        let mut store = fleet.forge.store(0);
+        store.push("main", "build", &[("src/a", content)])
+    });
+    for number in 1..3 {
+        pinned_to(&fleet, number, &old, &format!("promote: images @{old}"));
+    }
+    pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
+    pinned_to(&fleet, 1, &old, "Revert");
+    (fleet, newest)
+}
+
 #[test]
 fn renamed_file_hides_no_rollback() {
     for kind in FORGES {
-        let fleet = Fleet::new(options(kind, 3));
-        let [old, newest] = ["1", "2"].map(|content| {
-            let mut store = fleet.forge.store(0);
-            store.push("main", "build", &[("src/a", content)])
-        });
-        for number in 1..3 {
-            pinned_to(&fleet, number, &old, &format!("promote: images @{old}"));
-        }
-        pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
-        pinned_to(&fleet, 1, &old, "Revert");
+        let (fleet, newest) = reverted(kind);
         for path in PINNED {
             let renamed = path.replace(".yml", "-renamed.yml");
             for number in 1..3 {
@@ -853,16 +859,7 @@ fn first_commit_of_many_files_begins_the_history() {
 #[test]
 fn hold_counts_behind_many_commits_and_renames() {
     for kind in [Kind::Github, Kind::Gitea] {
-        let fleet = Fleet::new(options(kind, 3));
-        let [old, newest] = ["1", "2"].map(|content| {
-            let mut store = fleet.forge.store(0);
-            store.push("main", "build", &[("src/a", content)])
-        });
-        for number in 1..3 {
-            pinned_to(&fleet, number, &old, &format!("promote: images @{old}"));
-        }
-        pinned_to(&fleet, 1, &newest, &format!("promote: images @{newest}"));
-        pinned_to(&fleet, 1, &old, "Revert");
+        let (fleet, newest) = reverted(kind);
         for number in 1..3 {
             let mut store = fleet.forge.store(number);
             let renamed = PINNED[0].replace(".yml", "-renamed.yml");

@@ -6,19 +6,10 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{Fake, GITLAB_TOKEN, JOB_TOKEN, Kind},
-    hosted::{A, publish},
+    hosted::{A, PROPOSE_C, publish},
     world::{REV_A, REV_B, REV_C, Ran, World, failed, git, world},
 };
 
-const PROMOTE: [&str; 7] = [
-    "promote",
-    "--revision",
-    REV_C,
-    "--pr",
-    "ready",
-    "--format",
-    "json",
-];
 const CHECK: [&str; 4] = ["check", "--remote", "--format", "json"];
 const SYNC: [&str; 9] = [
     "branch", "sync", "--from", "main", "--to", "staging", "--apply", "--format", "json",
@@ -133,7 +124,7 @@ fn shallow_job_promotes_by_the_history_of_the_project() {
     let count = git(&job.clone, &["rev-list", "--count", "HEAD"]);
     assert_eq!(count, "20", "the history is cut off");
     // The token of the job may not read the project by the API.
-    let ran = job.run(&PROMOTE, &[]).exits(4);
+    let ran = job.run(&PROPOSE_C, &[]).exits(4);
     let error = &ran.json()["errors"][0];
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("CI_JOB_TOKEN cannot open"), "{message}");
@@ -142,12 +133,12 @@ fn shallow_job_promotes_by_the_history_of_the_project() {
     assert_eq!(project.fake.writes(), [] as [String; 0]);
     // With another token, the whole history counts.
     let token = [("REPIN_FORGE_TOKEN", GITLAB_TOKEN)];
-    let rolled_back: Vec<&str> = PROMOTE
+    let rolled_back: Vec<&str> = PROPOSE_C
         .map(|word| if word == REV_C { REV_B } else { word })
         .into();
     let document = job.run(&rolled_back, &token).exits(1).json();
     assert_eq!(failures(&document), ["rolled_back"], "{document}");
-    let document = job.run(&PROMOTE, &token).exits(0).json();
+    let document = job.run(&PROPOSE_C, &token).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created", "{document}");
     let store = project.fake.store();
     let commit = &store.commits[&store.refs[&store.pulls[0].head]];

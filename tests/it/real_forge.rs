@@ -11,10 +11,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::world::{REV_B, REV_C, Ran, World, world};
+use crate::support::{
+    hosted::PROPOSE_C,
+    world::{REV_B, REV_C, Ran, World, world},
+};
 
 const A: &str = ".github/workflows/a.yml";
-const PROMOTE: [&str; 7] = [
+pub(crate) const PROMOTE: [&str; 7] = [
     "promote",
     "--revision",
     REV_B,
@@ -212,12 +215,7 @@ impl HostedRepository {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.world.command(args);
-        command
-            .env("REPIN_FORGE_TOKEN", &self.token)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        with_token(&self.world, args, &self.token)
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -280,6 +278,16 @@ impl HostedRepository {
     }
 }
 
+/// A run with the token, whose output is kept.
+pub(crate) fn with_token(world: &World, args: &[&str], token: &str) -> Command {
+    let mut command = world.command(args);
+    command
+        .env("REPIN_FORGE_TOKEN", token)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 pub(crate) fn ended(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     Ran {
@@ -289,7 +297,7 @@ pub(crate) fn ended(child: Child) -> Ran {
     }
 }
 
-fn number(document: &Value) -> u64 {
+pub(crate) fn number(document: &Value) -> u64 {
     document["pull_request"]["number"].as_u64().unwrap()
 }
 
@@ -311,18 +319,7 @@ fn opened_left_updated_and_superseded() {
         hosted.is_whole(number(&first));
     }
     hosted.world.build(REV_C);
-    let newer = hosted
-        .run(&[
-            "promote",
-            "--revision",
-            REV_C,
-            "--pr",
-            "ready",
-            "--format",
-            "json",
-        ])
-        .exits(0)
-        .json();
+    let newer = hosted.run(&PROPOSE_C).exits(0).json();
     let open = hosted.open_pulls();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0]["number"], number(&newer));

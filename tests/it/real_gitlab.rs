@@ -5,7 +5,7 @@
 //! the project.
 
 use std::{
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -13,24 +13,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    real_forge::{ask_with, ended, variable},
+    real_forge::{PROMOTE, ask_with, ended, number, variable, with_token},
     support::{
         forge::{Fake, GITLAB_TOKEN, Kind},
-        world::{REV_B, REV_C, Ran, World, world},
+        hosted::PROPOSE_C,
+        world::{REV_C, Ran, World, world},
     },
 };
 
 const A: &str = ".github/workflows/a.yml";
-const PROMOTE: [&str; 7] = [
-    "promote",
-    "--revision",
-    REV_B,
-    "--pr",
-    "ready",
-    "--format",
-    "json",
-];
-
 /// A project on a server, and a clone with images.
 struct Project {
     world: World,
@@ -153,12 +144,7 @@ impl Project {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.world.command(args);
-        command
-            .env("REPIN_FORGE_TOKEN", &self.token)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        with_token(&self.world, args, &self.token)
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -195,10 +181,6 @@ impl Project {
     }
 }
 
-fn number(document: &Value) -> u64 {
-    document["pull_request"]["number"].as_u64().unwrap()
-}
-
 fn is_opened_left_updated_and_merged(project: &mut Project) {
     let first = project.promote(0);
     assert_eq!(first["pull_request"]["state"], "created", "{first}");
@@ -208,8 +190,7 @@ fn is_opened_left_updated_and_merged(project: &mut Project) {
     assert_eq!(again["pull_request"]["state"], "updated", "{again}");
     assert_eq!(number(&again), number(&first));
     project.world.build(REV_C);
-    let newer = PROMOTE.map(|word| if word == REV_B { REV_C } else { word });
-    let newer = number(&project.run(&newer).exits(0).json());
+    let newer = number(&project.run(&PROPOSE_C).exits(0).json());
     let open = project.open_requests();
     assert_eq!(open.len(), 1, "{open:#?}");
     assert_eq!(open[0]["iid"], newer);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     forge::{Fake, Kind, TOKEN},
-    world::{REV_B, Ran, World, world},
+    world::{REV_B, REV_C, Ran, World, world},
 };
 
 /// Both APIs.
@@ -28,6 +28,16 @@ pub const FILES: [&str; 4] = [
 
 /// Opens a pull request that promotes to B.
 pub const PROMOTE: [&str; 5] = ["promote", "--revision", REV_B, "--pr", "ready"];
+/// Opens or updates the pull request of C, with a document.
+pub const PROPOSE_C: [&str; 7] = [
+    "promote",
+    "--revision",
+    REV_C,
+    "--pr",
+    "ready",
+    "--format",
+    "json",
+];
 /// Polls until the first pull request is merged.
 pub const WAIT: [&str; 7] = ["wait", "--pr", "1", "--timeout", "1m", "--format", "json"];
 /// Reports the state of the first pull request.
