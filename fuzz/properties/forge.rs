@@ -215,7 +215,7 @@ async fn ask(forge: &Forge, package: &Package, question: u8) -> Result<(), Error
         6 => drop(forge.statuses(COMMIT, None).await?),
         7 => drop(forge.required_contexts("main").await?),
         8 => drop(forge.issues().await?),
-        9..=11 => drop(forge.commit_signer("main", &[], false).await?),
+        9..=11 => drop(forge.commit_signer("main", &[], None).await?),
         12 => drop(forge.commit("main").await?),
         13 => drop(forge.poll(7, None).await?),
         14 => {

@@ -7,7 +7,7 @@ use super::{
     Ability, BranchCommit, CheckStart, Comment, CommitSigner, CreateOutcome, Edit, FileMode, Issue,
     Item, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewPull, PlannedWrites, Poll, Pull,
     Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
-    SignedCommit, Signing, Status, Target, Token, Words,
+    SignedCommit, Signing, Status, Target, Token, UnusedBranch, Words,
     gitea::Gitea,
     github::Github,
     gitlab::{Gitlab, PIPELINE},
@@ -157,6 +157,19 @@ impl Forge {
         forward!(self, client => client.repository().await)
     }
 
+    /// The repository, and the state of the branch `head` if no pull request was ever opened from it and the forge
+    /// tells so at once. `base`: the target branch if it is not the default branch.
+    pub(crate) async fn repository_before_pull(
+        &self,
+        base: Option<&str>,
+        head: &str,
+    ) -> Result<(Repo, Option<UnusedBranch>), Error> {
+        match self {
+            Self::Github(github) => github.repository_before_pull(base, head).await,
+            Self::Gitea(_) | Self::Gitlab(_) => Ok((self.repository().await?, None)),
+        }
+    }
+
     /// Fails if the token's missing permissions can be determined without a write.
     pub(crate) async fn check_permissions(
         &self,
@@ -206,16 +219,16 @@ impl Forge {
         forward!(self, client => client.commit(reference).await)
     }
 
-    /// The signer of a commit of these files for `base`; `required`: whether the base is known to require a
-    /// signature. GitLab, Gitea and Forgejo do not sign what is pushed.
+    /// The signer of a commit of these files for `base`; `protected`: whether the protection of the base requires
+    /// signatures, if that is known. GitLab, Gitea and Forgejo do not sign what is pushed.
     pub(crate) async fn commit_signer(
         &self,
         base: &str,
         files: &[NewFile],
-        required: bool,
+        protected: Option<bool>,
     ) -> Result<CommitSigner, Error> {
         match self {
-            Self::Github(github) => github.commit_signer(base, files, required).await,
+            Self::Github(github) => github.commit_signer(base, files, protected).await,
             Self::Gitea(gitea) => Ok(gitea.sign.pusher()),
             Self::Gitlab(gitlab) => Ok(gitlab.sign.pusher()),
         }

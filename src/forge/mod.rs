@@ -39,7 +39,7 @@ use pull_requests::{DraftPrefixes, EditNames};
 pub(crate) use refused_push::RefusedPush;
 pub(crate) use repository::{
     Ability, CommitSigner, FileMode, PlannedWrites, Push, Repo, Sign, SignedAttempt, SignedCommit,
-    Signing,
+    Signing, UnusedBranch,
 };
 pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
 pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError, is_tenant};

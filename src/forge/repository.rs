@@ -19,6 +19,15 @@ pub(crate) struct Repo {
     pub archived: bool,
 }
 
+/// A branch from which no pull request was ever opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnusedBranch {
+    /// The highest number of a pull request of the repository, or 0.
+    pub newest_pull: u64,
+    /// Whether the protection of the target branch, without rule sets, requires signed commits.
+    pub protected_by_signatures: bool,
+}
+
 /// Whether the token's owner may push, as the forge reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Push {

@@ -228,14 +228,7 @@ pub(crate) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<
     Log::start(git, &options, [tip.to_string()], paths)
 }
 
-/// The commits that are reachable from `tip` and changed a file of the pathspecs, newest first.
-pub(crate) fn changes(git: &Git, tip: &ObjectId, pathspecs: &[Vec<u8>]) -> Result<Log, GitError> {
-    let paths = pathspecs.iter().cloned().map(OsString::from_vec);
-    let options = [&["--full-history"], CHANGE_OPTIONS].concat();
-    Log::start(git, &options, [tip.to_string()], paths)
-}
-
-/// The distinct commits that `tips` reach, with all changes.
+/// The distinct commits that `tips` reach, with all changes, newest first.
 pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
     Log::start(git, CHANGE_OPTIONS, tips, [])

@@ -212,7 +212,8 @@ fn outage_is_not_a_base_without_rules() {
     run(&world, &PROMOTE).exits(3);
     assert_eq!(fake.store().scheduled, []);
     let (world, fake) = signing("labels: []", Signatures::Protection);
-    fake.fault(("POST", "/graphql#refUpdateRule"), 1, down());
+    // The repository is then read by REST, and the protection again.
+    fake.fault(("POST", "/graphql#refUpdateRule"), 2, down());
     run(&world, &PROMOTE).exits(3);
     assert_eq!(fake.store().refs.len(), 1);
 }

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config, SetPath},
     core::plan::FileChange,
     forge::{
-        Pull, Repo,
+        Pull, Repo, UnusedBranch,
         fleet::{Contents, RepositoryState},
     },
     git::{NewFile, Tree, TreeEntry, blob_id},
@@ -32,16 +32,8 @@ pub(crate) struct Base {
     pub tree: Rc<Tree>,
     contents: HashMap<String, Vec<u8>>,
     is_surveyed: bool,
-    surveyed: Option<SurveyedRepository>,
-}
-
-/// The survey of a repository without the branch and the pull request of the set.
-#[derive(Debug)]
-pub(super) struct SurveyedRepository {
-    branch: String,
-    /// The highest number of a pull request.
-    pub(super) newest_pull: u64,
-    pub(super) requires_signatures: bool,
+    /// The branch of the set if neither it nor a pull request from it exists.
+    unused: Option<(String, UnusedBranch)>,
 }
 
 impl Base {
@@ -53,7 +45,10 @@ impl Base {
         own: Option<&str>,
     ) -> Result<Self, Error> {
         let ForgeRepository { forge, content } = repository;
-        let repo = forge.repository().await?;
+        let (repo, unused) = match own {
+            Some(own) => forge.repository_before_pull(configured, own).await?,
+            None => (forge.repository().await?, None),
+        };
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
         content.fetch(&[&branch], own).await?;
         let head = content.head(&branch).await?.ok_or_else(|| {
@@ -64,6 +59,12 @@ impl Base {
                 .help(format!("set forge.base to the target branch of {target}s"))
         })?;
         let tree = content.tree(&head)?;
+        let unused = match (own, unused) {
+            (Some(own), Some(unused)) if content.head(own).await?.is_none() => {
+                Some((own.to_owned(), unused))
+            }
+            _ => None,
+        };
         Ok(Self {
             repo,
             branch,
@@ -71,7 +72,7 @@ impl Base {
             tree,
             contents: HashMap::new(),
             is_surveyed: false,
-            surveyed: None,
+            unused,
         })
     }
 
@@ -91,10 +92,12 @@ impl Base {
             tree: Rc::new(tree),
             contents,
             is_surveyed: true,
-            surveyed: is_new.then(|| SurveyedRepository {
-                branch: branch.to_owned(),
-                newest_pull: state.newest_pull,
-                requires_signatures: state.requires_signatures,
+            unused: is_new.then(|| {
+                let unused = UnusedBranch {
+                    newest_pull: state.newest_pull,
+                    protected_by_signatures: state.requires_signatures,
+                };
+                (branch.to_owned(), unused)
             }),
         }
     }
@@ -104,11 +107,10 @@ impl Base {
         self.is_surveyed
     }
 
-    /// The survey, if `branch` and its pull request did not exist.
-    pub(super) fn survey_without(&self, branch: &str) -> Option<&SurveyedRepository> {
-        self.surveyed
-            .as_ref()
-            .filter(|survey| survey.branch == branch)
+    /// The state of `branch` if neither it nor a pull request from it existed.
+    pub(super) fn unused(&self, branch: &str) -> Option<UnusedBranch> {
+        let (known, unused) = self.unused.as_ref()?;
+        (known == branch).then_some(*unused)
     }
 
     /// The files below `prefix` (empty, or with a `/` at its end) that `globs` match or `extra` lists, by
@@ -315,7 +317,7 @@ mod tests {
             tree: Rc::new(commits.tree("m0")),
             contents: HashMap::new(),
             is_surveyed: false,
-            surveyed: None,
+            unused: None,
         }
     }
 

@@ -272,7 +272,7 @@ impl Reconcile<'_> {
             OwnPullRequest::Open(pull) => OwnPullRequest::Open(self.announce(*pull).await?),
             found => found,
         };
-        self.publish(old_head.as_deref(), found, false).await
+        self.publish(old_head.as_deref(), found, None).await
     }
 
     fn branch_subject(&self) -> String {
@@ -429,13 +429,13 @@ impl Reconcile<'_> {
         }))
     }
 
-    /// Creates the commit, the branch and, if it is missing, the pull request. `requires_signature`: whether the base is
-    /// known to require signed commits.
+    /// Creates the commit, the branch and, if it is missing, the pull request. `protected_by_signatures`: whether the
+    /// protection of the base requires signed commits, if that is known.
     async fn publish(
         &mut self,
         old_head: Option<&str>,
         found: OwnPullRequest,
-        requires_signature: bool,
+        protected_by_signatures: Option<bool>,
     ) -> Result<Step, Error> {
         let trailers = self.proposal.trailers.join("\n");
         let message = format!("{}\n\n{trailers}\n", self.proposal.title);
@@ -447,7 +447,7 @@ impl Reconcile<'_> {
             old: old_head,
             message: &message,
             files: &self.files,
-            requires_signature,
+            protected_by_signatures,
         };
         match commit.publish(self.repository).await? {
             PushOutcome::BaseMoved => return Ok(Step::BaseMoved),

@@ -28,8 +28,8 @@ pub(super) struct Response<T> {
 
 /// The data of a query for a repository.
 #[derive(Deserialize)]
-struct RepositoryData<T> {
-    repository: Option<T>,
+pub(super) struct RepositoryData<T> {
+    pub(super) repository: Option<T>,
 }
 
 /// The data of a blob; every field is null for another kind of object.

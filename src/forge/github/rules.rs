@@ -57,6 +57,13 @@ pub(super) struct RefRow {
     pub(super) ref_update_rule: Option<RefUpdateRuleRow>,
 }
 
+impl RefRow {
+    pub(super) fn requires_signatures(&self) -> bool {
+        let rule = self.ref_update_rule.as_ref();
+        rule.is_some_and(|rule| rule.requires_signatures)
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RefUpdateRuleRow {
@@ -148,18 +155,28 @@ impl Github {
     }
 
     /// Whether a branch requires signed commits, by its current rules or its protection, which rule sets do not
-    /// contain.
-    pub(super) async fn requires_signatures(&self, branch: &str) -> Result<bool, Error> {
+    /// contain. `protected`: whether its protection does, if that is known.
+    pub(super) async fn requires_signatures(
+        &self,
+        branch: &str,
+        protected: Option<bool>,
+    ) -> Result<bool, Error> {
+        if protected == Some(true) {
+            return Ok(true);
+        }
         let rules = self.read_rules(branch).await?;
         if rules.is_some_and(|rules| rules.signatures) {
             return Ok(true);
+        }
+        if let Some(protected) = protected {
+            return Ok(protected);
         }
         let query = include_str!("queries/required_signatures.graphql");
         let variables = json!({"ref": format!("refs/heads/{branch}")});
         let what = format!("reading the protection of {branch}");
         let data: Option<RefData> = self.query_repository(query, variables, &what).await?;
-        let rule = data.and_then(|data| data.r#ref?.ref_update_rule);
-        Ok(rule.is_some_and(|rule| rule.requires_signatures))
+        let row = data.and_then(|data| data.r#ref);
+        Ok(row.is_some_and(|row| row.requires_signatures()))
     }
 
     /// Whether a branch accepts only pull requests that contain its head, by a rule set or by the

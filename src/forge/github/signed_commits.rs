@@ -69,17 +69,18 @@ impl Github {
         ))
     }
 
-    /// The signer of a commit of these files for `base`; `required`: whether the base is known to require a signature.
+    /// The signer of a commit of these files for `base`; `protected`: whether the protection of the base requires
+    /// signatures, if that is known.
     pub(crate) async fn commit_signer(
         &self,
         base: &str,
         files: &[NewFile],
-        required: bool,
+        protected: Option<bool>,
     ) -> Result<CommitSigner, Error> {
         if self.sign == Sign::Git {
             return Ok(CommitSigner::User);
         }
-        if !required && !self.requires_signatures(base).await? {
+        if !self.requires_signatures(base, protected).await? {
             return Ok(CommitSigner::Nobody);
         }
         let modes = files.iter().map(|file| FileMode {

@@ -5,9 +5,9 @@
 //! Closes older pull requests of the same set with a comment, so that two are never merged out of
 //! order.
 //!
-//! The first round after a survey without a branch and a pull request: both are created without
-//! fetching the state again. A survey may be hours old. If the branch or the pull request was created since then, or
-//! the base moved, the push or the request is refused, and the next round fetches the state.
+//! The first round if the state of the repository shows neither a branch nor a pull request: both are created
+//! without listing pull requests. A survey of a fleet may be hours old. If the branch or the pull request was created
+//! since then, or the base moved, the push or the request is refused, and the next round fetches the state.
 
 use std::cmp::Ordering;
 
@@ -16,11 +16,11 @@ use super::{
     Pulls, Reconcile, RevisionAge, Step, origin,
 };
 use crate::{
-    app::pull_request::{Marker, MarkerKind, base::SurveyedRepository, close_with, merging},
+    app::pull_request::{Marker, MarkerKind, close_with, merging},
     base::{error::Class, untrusted::plain},
     config::{Operation, SetPath, Trailer},
     core::plan,
-    forge::{Forge, Item, PullState, Transition},
+    forge::{Forge, Item, PullState, Transition, UnusedBranch},
 };
 
 /// Begins the note in the comment with which a duplicate is closed.
@@ -219,7 +219,7 @@ impl Reconcile<'_> {
             }
         };
         let nothing = OwnPullRequest::Nothing;
-        Box::pin(self.publish(old_head.as_deref(), nothing, false)).await
+        Box::pin(self.publish(old_head.as_deref(), nothing, None)).await
     }
 }
 
@@ -435,10 +435,9 @@ impl Reconcile<'_> {
     /// Fetches the state and takes the next step. Also returns the earlier pull requests.
     pub(super) async fn round(&mut self, round: u32) -> Result<(Step, PullsBefore), Error> {
         let base = self.base;
-        let surveyed = base.survey_without(self.proposal.branch);
-        if let Some(surveyed) = surveyed.filter(|_| round == 1) {
-            let step = self.begin(surveyed).await?;
-            return Ok((step, PullsBefore::UpTo(surveyed.newest_pull)));
+        if let Some(unused) = base.unused(self.proposal.branch).filter(|_| round == 1) {
+            let step = self.begin(unused).await?;
+            return Ok((step, PullsBefore::UpTo(unused.newest_pull)));
         }
         if round > 1 || base.is_surveyed() {
             let branches = [&*base.branch];
@@ -454,7 +453,7 @@ impl Reconcile<'_> {
     }
 
     /// Creates the branch and the pull request.
-    async fn begin(&mut self, surveyed: &SurveyedRepository) -> Result<Step, Error> {
+    async fn begin(&mut self, unused: UnusedBranch) -> Result<Step, Error> {
         self.permit().await?;
         let base = &self.base.branch;
         // The history that a plan needed has the head. The push is refused if the branch moved since.
@@ -465,7 +464,7 @@ impl Reconcile<'_> {
             return Ok(Step::BaseMoved);
         }
         let nothing = OwnPullRequest::Nothing;
-        self.publish(None, nothing, surveyed.requires_signatures)
-            .await
+        let protected = Some(unused.protected_by_signatures);
+        self.publish(None, nothing, protected).await
     }
 }

@@ -265,7 +265,7 @@ fn push_planned(process: &Process, revision: &str) -> String {
 async fn new_pull_request_costs_few_requests() {
     const COUNT: usize = 20;
     for (kind, plan, most, writes) in [
-        (Kind::Github, 220, 10, 3),
+        (Kind::Github, 220, 9, 3),
         (Kind::Gitea, 600, 9, 3),
         (Kind::Forgejo, 600, 9, 3),
     ] {

@@ -4,9 +4,13 @@ use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::{
     base::files::MAX_CONFIG_SIZE,
     forge::{
-        Mergeable, Pull, PullState, Push, Readiness, Repo,
+        Mergeable, Pull, PullState, Readiness, Repo,
         fleet::{ConfigFile, Head, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
-        github::{graphql::Batch, repository::scopes, rules::RefUpdateRuleRow},
+        github::{
+            graphql::Batch,
+            repository::{NewestRow, push_of, scopes},
+            rules::RefUpdateRuleRow,
+        },
         http::Failure,
     },
     git::{AheadCommit, blob_id},
@@ -30,7 +34,7 @@ struct RepositoryRow {
     base: Option<RefRow>,
     branch: Option<RefRow>,
     pulls: PullsRow,
-    newest: Nodes<NumberRow>,
+    newest: NewestRow,
 }
 
 #[derive(Deserialize)]
@@ -51,11 +55,6 @@ struct CommitRow {
     #[serde(default)]
     message: String,
     parents: Option<Nodes<ObjectRow>>,
-}
-
-#[derive(Deserialize)]
-struct NumberRow {
-    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -202,9 +201,7 @@ impl RepositoryRow {
             repo: Repo {
                 full_name: self.name_with_owner,
                 default_branch: self.standard.map_or_else(String::new, |branch| branch.name),
-                push: Push::reported(self.viewer_permission.map(|permission| {
-                    ["ADMIN", "MAINTAIN", "WRITE"].contains(&permission.as_str())
-                })),
+                push: push_of(self.viewer_permission.as_deref()),
                 scopes,
                 public: !self.is_private,
                 archived: false,
@@ -220,7 +217,7 @@ impl RepositoryRow {
                 .map(SurveyedBranch::from),
             pulls,
             all_pulls,
-            newest_pull: self.newest.nodes.first().map_or(0, |pull| pull.number),
+            newest_pull: self.newest.number(),
             requires_signatures: base
                 .ref_update_rule
                 .is_some_and(|rule| rule.requires_signatures),

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Asked, Reply, Store, error, store::CommitRow};
+use super::{
+    Asked, Reply, Store, error,
+    github::REPO,
+    store::{CommitRow, PullRow},
+};
 
 /// A repository's settings and rules.
 pub struct Settings {
@@ -296,6 +300,43 @@ fn protection(store: &Store) -> Value {
     let signed = store.rules.signatures == Some(Signatures::Protection);
     let rule = json!({"requiresLinearHistory": false, "requiresSignatures": signed});
     json!({"refUpdateRule": if signed { rule } else { Value::Null }})
+}
+
+/// The repository before a pull request. GraphQL follows renames silently.
+pub fn before_pull(store: &Store, asked: &Asked) -> Reply {
+    let variables = &asked.body["variables"];
+    let permission = match store.push {
+        Some(true) => "WRITE".into(),
+        // A token of an app has no role.
+        Some(false) if !store.installation => "READ".into(),
+        _ => Value::Null,
+    };
+    let mut default = protection(store);
+    default["name"] = store.default_branch.into();
+    let base = variables["base"].as_str().unwrap();
+    let base = base.strip_prefix("refs/heads/").unwrap();
+    let base = store.refs.contains_key(base).then(|| protection(store));
+    let from_head = |pull: &&PullRow| Some(&*pull.head) == variables["head"].as_str();
+    let newest = store.pulls.iter().map(|pull| pull.number).max();
+    let newest: Vec<_> = newest
+        .into_iter()
+        .map(|number| json!({"number": number}))
+        .collect();
+    let row = json!({
+        "nameWithOwner": store.renamed.unwrap_or(REPO),
+        "isArchived": store.archived,
+        "isPrivate": true,
+        "viewerPermission": permission,
+        "defaultBranchRef": default,
+        "base": base,
+        "pulls": {"totalCount": store.pulls.iter().filter(from_head).count()},
+        "newest": {"nodes": newest},
+    });
+    let reply = Reply::json(200, json!({"data": {"repository": row}}));
+    match store.scopes {
+        Some(scopes) => reply.with("x-oauth-scopes", scopes),
+        None => reply,
+    }
 }
 
 pub fn read_protection(store: &Store) -> Reply {
