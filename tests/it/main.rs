@@ -112,6 +112,7 @@ mod rivals_github;
 mod rollback;
 mod sarif;
 mod scripts;
+mod served;
 mod servers;
 mod set;
 mod sets;

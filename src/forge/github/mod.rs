@@ -1,6 +1,7 @@
 //! GitHub and GitHub Enterprise Server: REST, and GraphQL for operations that REST does not
 //! support.
 
+mod before_pull;
 mod branches;
 mod checks;
 mod fleet;

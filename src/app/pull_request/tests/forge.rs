@@ -1137,13 +1137,16 @@ async fn token_is_sent_to_its_forge_only() {
     for kind in KINDS {
         let fake = fake(kind);
         let elsewhere = Fake::start(kind);
+        // GitHub is first queried by GraphQL; if that fails, the repository is read by REST.
+        let fault = |reply: Reply| {
+            if kind == Kind::Github {
+                fake.fault(("POST", "/graphql"), 1, Fault::Instead(reply.clone()));
+            }
+            fake.fault(("GET", "/acme/flows"), 1, Fault::Instead(reply));
+        };
         let to = format!("{}/repositories/1?{TOKEN}", elsewhere.server.url());
         for status in [301, 302, 307, 308] {
-            fake.fault(
-                ("GET", "/acme/flows"),
-                1,
-                Fault::Instead(Reply::json(status, serde_json::Value::Null).with("location", &to)),
-            );
+            fault(Reply::json(status, serde_json::Value::Null).with("location", &to));
             let error = promote(&fake, REQUEST).await.unwrap_err();
             assert!(error.message.contains("/repositories/1"), "{error}");
             assert!(!format!("{error} {error:?}").contains(TOKEN));
@@ -1154,21 +1157,13 @@ async fn token_is_sent_to_its_forge_only() {
             "a redirect was followed"
         );
         // An echoed request must not expose the token.
-        fake.fault(
-            ("GET", "/acme/flows"),
-            1,
-            Fault::Instead(error(403, &format!("no {TOKEN} \u{1b}[31m"))),
-        );
+        fault(error(403, &format!("no {TOKEN} \u{1b}[31m")));
         let error = promote(&fake, REQUEST).await.unwrap_err();
         assert!(
             !format!("{error} {error:?}").contains(TOKEN) && !error.message.contains('\u{1b}'),
             "{error}"
         );
-        fake.fault(
-            ("GET", "/acme/flows"),
-            1,
-            Fault::Instead(fakes::error(401, "Bad credentials")),
-        );
+        fault(fakes::error(401, "Bad credentials"));
         assert_eq!(
             promote(&fake, REQUEST).await.unwrap_err().class,
             Class::Denied

@@ -7,8 +7,9 @@ use crate::{
         Mergeable, Pull, PullState, Readiness, Repo,
         fleet::{ConfigFile, Head, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
         github::{
+            before_pull::{NewestRow, push_of},
             graphql::Batch,
-            repository::{NewestRow, push_of, scopes},
+            repository::scopes,
             rules::RefUpdateRuleRow,
         },
         http::Failure,

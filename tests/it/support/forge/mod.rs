@@ -16,7 +16,10 @@ pub mod server;
 pub mod store;
 pub mod thousand;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -81,6 +84,8 @@ struct Shared {
     meetings: Mutex<Vec<Arc<Meeting>>>,
     /// The number of requests until an action that may send requests.
     interlude: Mutex<Option<(usize, Interlude)>>,
+    /// The delay of each answer.
+    latency: Mutex<Duration>,
 }
 
 /// Something that happens at the `left`th request of a kind from now on.
@@ -150,6 +155,7 @@ impl Fake {
             scenes: Mutex::default(),
             meetings: Mutex::default(),
             interlude: Mutex::default(),
+            latency: Mutex::default(),
         });
         let behind = Arc::clone(&shared);
         let server = server::Server::start(move |asked| behind.handle(asked));
@@ -159,6 +165,11 @@ impl Fake {
 
     pub fn store(&self) -> MutexGuard<'_, Store> {
         self.shared.store.lock().unwrap()
+    }
+
+    /// Delays each answer.
+    pub fn delay(&self, latency: Duration) {
+        *self.shared.latency.lock().unwrap() = latency;
     }
 
     /// The API's base, as it is configured.
@@ -314,6 +325,8 @@ impl Drop for Fake {
 
 impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
+        let latency = *self.latency.lock().unwrap();
+        std::thread::sleep(latency);
         let due = {
             let mut interlude = self.interlude.lock().unwrap();
             if let Some((left, _)) = interlude.as_mut() {
