@@ -760,9 +760,10 @@ fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
 fn row(store: &mut Store, pull: &PullRow) -> Value {
     let now = store.refs.get(&pull.head).cloned();
     // One that is not open stays at its last head.
-    let head = match pull.open {
-        true => now.or(pull.closed_at.clone()),
-        false => pull.closed_at.clone().or(now),
+    let head = if pull.open {
+        now.or(pull.closed_at.clone())
+    } else {
+        pull.closed_at.clone().or(now)
     };
     let shown = match store.gitlab.old_heads.get_mut(&pull.number) {
         Some((old, left)) if *left > 0 => {
