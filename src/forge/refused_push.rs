@@ -37,13 +37,14 @@ enum Cause {
 /// `archived`: <https://github.com/googleapis/repo-automation-bots/issues/2671>, and Gitea's `repo is archived`;
 /// GH013: <https://github.com/renovatebot/renovate/pull/44819>;
 /// GH006: <https://github.com/pretis/flexpret/issues/40>;
-/// GitLab: <https://github.com/gitlabhq/gitlabhq/issues/10405>, `lib/gitlab/user_access.rb`;
+/// GitLab: <https://github.com/gitlabhq/gitlabhq/issues/10405>, `lib/gitlab/user_access.rb`, `lib/gitlab/git_access.rb`;
 /// directories: <https://github.com/remix-run/remix/issues/11004>;
 /// Gitea and Forgejo: `routers/private/hook_pre_receive.go`, <https://github.com/go-gitea/gitea/issues/31525>.
-const TEXTS: [(&str, Cause); 19] = [
+const TEXTS: [(&str, Cause); 20] = [
     ("without `workflow", Cause::Workflows),
     ("was archived", Cause::Archived),
     ("is archived", Cause::Archived),
+    ("an archived project", Cause::Archived),
     ("push cannot contain secrets", Cause::Secrets),
     ("gh001", Cause::Size),
     ("file size limit", Cause::Size),
@@ -157,6 +158,11 @@ mod tests {
             ),
             (
                 "remote: This repository was archived so it is read-only.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
+                Class::Denied,
+                "unarchive",
+            ),
+            (
+                "remote: You can't push code to an archived project.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
                 Class::Denied,
                 "unarchive",
             ),

@@ -151,6 +151,19 @@ impl Target {
         })
     }
 
+    /// Whether a URL for git is that of this repository.
+    pub(crate) fn is_at(&self, url: &str) -> bool {
+        let own = HostedRepository::parse(&self.git_url());
+        let (Some(mut own), Some(there)) = (own, HostedRepository::parse(url)) else {
+            return false;
+        };
+        // A URL for SSH does not contain the path of the server.
+        if self.kind == Kind::Gitlab && there.web.is_none() {
+            own.owner.clone_from(&self.owner);
+        }
+        there.is_same(&own)
+    }
+
     /// The repository of a remote on the server of an API.
     pub(crate) fn hosted(kind: Kind, api: Url, remote: HostedRepository) -> Option<Self> {
         let (owner, name) = below(kind, &api, remote)?;
@@ -301,19 +314,18 @@ fn split(kind: Kind, path: &str) -> Option<(String, String)> {
     is_plain.then(|| (owner.to_owned(), name.to_owned()))
 }
 
-/// The owner and the name of a repository on the server of an API, which may be below a path.
+/// The owner and the name of a repository on the server of an API. A GitLab may be below a path, which its URLs for SSH
+/// do not contain (`build_gitlab_shell_ssh_path_prefix` in `config/settings.rb`).
 fn below(kind: Kind, api: &Url, remote: HostedRepository) -> Option<(String, String)> {
-    let HostedRepository { owner, name, .. } = remote;
-    let path = format!("{owner}/{name}");
+    let path = format!("/{}/{}", remote.owner, remote.name);
     let server = api.path().trim_end_matches('/').strip_suffix(GITLAB_API);
-    let prefix = server.unwrap_or_default().trim_start_matches('/');
-    let relative = path
-        .strip_prefix(prefix)
-        .and_then(|path| path.strip_prefix('/'));
-    match relative {
-        Some(path) if kind == Kind::Gitlab && !prefix.is_empty() => split(kind, path),
-        _ => split(kind, &path),
-    }
+    let path = match server {
+        Some(server) if kind == Kind::Gitlab && remote.web.is_some() => {
+            path.strip_prefix(server)?
+        }
+        _ => &path,
+    };
+    split(kind, path.strip_prefix('/')?)
 }
 
 fn unknown_kind(remote: Option<&HostedRepository>) -> TargetError {
@@ -393,8 +405,24 @@ mod tests {
             assert_eq!(target.git_url(), git);
             // The remote shows the path of the server as well.
             let own = configured(Some(Kind::Gitlab), Some(url), None);
-            let same = Target::resolve(&own, Some(&git)).unwrap();
-            assert_eq!(same, target, "{url}");
+            for remote in [&git, "git@git.example:group/sub/project.git"] {
+                let same = Target::resolve(&own, Some(remote)).unwrap();
+                assert_eq!(same, target, "{url}");
+                assert!(target.is_at(remote), "{url}");
+                assert_eq!(target.clone().on_same_host(remote), Some(target.clone()));
+            }
+            assert!(!target.is_at("git@git.example:lab/group/sub/project.git"));
+        }
+        // A group with the name of the path, and a repository beside the path.
+        let own = configured(Some(Kind::Gitlab), Some("https://git.example/lab"), None);
+        let group = Target::resolve(&own, Some("git@git.example:lab/project.git")).unwrap();
+        assert_eq!((&*group.owner, &*group.name), ("lab", "project"));
+        for beside in [
+            "https://git.example/group/project",
+            "https://git.example/labs/x/y",
+        ] {
+            let error = Target::resolve(&own, Some(beside));
+            assert_eq!(error, Err(TargetError::Repository), "{beside}");
         }
         let auto = configured(None, None, None);
         let target = Target::resolve(&auto, Some("git@gitlab.com:a/b/c.git")).unwrap();

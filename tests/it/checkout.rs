@@ -571,11 +571,7 @@ fn partial_clone_names_the_fetch_command() {
 fn hosted(kind: Kind) -> (World, Fake) {
     let fake = Fake::start(kind);
     fake.store().default_branch = "trunk";
-    let name = match kind {
-        Kind::Github => "github",
-        Kind::Gitea | Kind::Forgejo => "gitea",
-        Kind::Gitlab => "gitlab",
-    };
+    let name = kind.name();
     let world = rolled_back_with(&format!(
         "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
         fake.api()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, When, error},
+    forge::{self as fakes, Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, When, error},
     hosted::{self, PROMOTE, WAIT, document, run, run_as, run_with},
     world::{REV_B, Ran, World},
 };
@@ -1089,4 +1089,47 @@ fn check_compares_the_policy_with_the_target_of_the_merge_request() {
         missing.contains("`origin/absent` is missing from this clone"),
         "{missing}"
     );
+}
+
+#[test]
+fn server_below_a_path_is_found() {
+    let (world, fake) = world_on("base: main");
+    let former = fake.api();
+    fake.move_below("/gitlab");
+    let server = fake.api().replace("/api/v4", "");
+    world.replace("repin.yaml", &former, &server);
+    hosted::publish(&world, &fake, "below a path");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().pulls.len(), 1);
+    // The project and the server by the remote and the variables of a job.
+    let block = format!("url: '{server}', repository: acme/flows, ");
+    world.replace("repin.yaml", &block, "");
+    world.replace("repin.yaml", "kind: gitlab, ", "");
+    hosted::publish(&world, &fake, "without a URL");
+    let world = world.with_git();
+    let web = format!("{server}/acme/flows.git");
+    let host = server
+        .split("://")
+        .nth(1)
+        .unwrap()
+        .split(':')
+        .next()
+        .unwrap();
+    let ssh = format!("git@{host}:acme/flows.git");
+    let env = [
+        ("REPIN_FORGE_TOKEN", fakes::TOKEN),
+        ("CI_SERVER_URL", &*server),
+        ("CI_PROJECT_PATH", "acme/flows"),
+        ("CI_DEFAULT_BRANCH", "main"),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "absent"),
+    ];
+    for remote in [&web, &ssh] {
+        world.git(&["remote", "set-url", "origin", remote]);
+        let ran = run_with(&world, &PROMOTE, &env).exits(0);
+        stderr_has(&ran, "merge request !1 unchanged");
+        let ran = world.run_with(&["check", "--remote"], &env);
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        let missing = "`origin/absent` is missing from this clone";
+        assert!(output.contains(missing), "{remote}: {output}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     github::outputs,
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
-        hosted::{FORGES, KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
+        hosted::{DISPATCHING, FORGES, KINDS, PROMOTE, SERVERS, document, hosted, run, run_with},
         world::{REV_A, REV_B, Ran, World},
     },
     sync::{SYNC, repository},
@@ -265,7 +265,7 @@ fn waited(kind: Kind, reads: usize, arg: &str) -> (World, Fake, Ran, BTreeMap<St
 
 #[test]
 fn one_run_opens_waits_and_starts_workflows() {
-    for kind in SERVERS {
+    for kind in DISPATCHING {
         let (_world, fake, ran, outputs) = waited(kind, 4, "--wait");
         let store = fake.store();
         assert_eq!(outputs["pull-request"], "1", "{kind:?}");

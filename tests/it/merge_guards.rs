@@ -92,12 +92,11 @@ fn is_refused(world: &World, fake: &Fake, reason: &str, case: &str) {
     let ran = run(world, &WAIT);
     assert_eq!(ran.code, 5, "{case}: {}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.json()["state"], "open", "{case}");
-    assert!(ran.stderr.contains(reason), "{case}: {}", ran.stderr);
-    assert!(
-        ran.stderr.contains("the scheduled merge of #1 was cancel"),
-        "{case}: {}",
-        ran.stderr
-    );
+    let kind = fake.store().kind;
+    for text in [reason, "the scheduled merge of #1 was cancel"] {
+        let text = kind.spelled(text);
+        assert!(ran.stderr.contains(&text), "{case}: {}", ran.stderr);
+    }
     is_not_merged(fake, case);
 }
 
@@ -584,6 +583,15 @@ fn branch_promotion_with_auto_merge_requires_configured_branches() {
     }
 }
 
+/// The report of a gate with which repin requests the merge. A project on GitLab cannot require the status of one job,
+/// so such a gate must pass first.
+fn pending(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Gitlab => "success",
+        Kind::Github | Kind::Gitea | Kind::Forgejo => "pending",
+    }
+}
+
 /// The request that schedules a merge or merges.
 fn merging(kind: Kind) -> (&'static str, &'static str) {
     match kind {
@@ -649,7 +657,7 @@ fn moved_head_is_not_merged() {
         for command in ["wait", "promote"] {
             let (world, fake) = opened(kind, how);
             let case = format!("{kind:?} {how:?} {command}");
-            fake.store().report("ci", "pending");
+            fake.store().report("ci", pending(kind));
             let other = with_other_digests(&fake, A);
             let (head, message) = (branch(&fake), trailer(how));
             let (method, path) = merging(kind);
@@ -658,6 +666,13 @@ fn moved_head_is_not_merged() {
             });
             let (ran, exit) = match (command, how) {
                 ("wait", _) => (run(&world, &WAIT), 5),
+                // GitLab shows older heads for some time, so its refusal is no verdict.
+                ("promote", Opened::Promotion) if kind == Kind::Gitlab => {
+                    (run(&world, &PROMOTE), 0)
+                }
+                ("promote", Opened::Rollback) if kind == Kind::Gitlab => {
+                    (run(&world, &ROLLBACK), 0)
+                }
                 // The forge refuses the request, which names the verified head.
                 (_, Opened::Promotion) => (run(&world, &PROMOTE), 1),
                 (_, Opened::Rollback) => (run(&world, &ROLLBACK), 1),
@@ -741,6 +756,10 @@ fn promotion_replaces_other_digests_before_merging() {
             text.contains(world.digest("review", REV_B)),
             "{kind:?} {text}"
         );
+        if pending(kind) != "pending" {
+            assert_eq!(fake.store().scheduled, [], "{kind:?}");
+            continue;
+        }
         let scheduled = fake.store().scheduled.clone();
         let now = fake.store().refs[&head].clone();
         assert!(

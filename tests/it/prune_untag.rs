@@ -157,10 +157,7 @@ fn google_lists_versions_without_a_tag() {
     let (lost, index) = (old("lost"), Image::index(vec![old("used")]));
     registry.store().push(&[], &lost);
     registry.store().push(&["v1"], &index);
-    let text = scene
-        .read("repin.yaml")
-        .replace("prune: {  }", "prune: { untagged: true }");
-    scene.write("repin.yaml", text);
+    scene.replace("repin.yaml", "prune: {  }", "prune: { untagged: true }");
     scene.commit("untagged");
     let document = scene.prune(&ARGS, 0);
     let deleted = &document["images"][0]["deleted"];
@@ -260,10 +257,11 @@ fn attached_manifest_that_the_plan_keeps_stays() {
     let tag = format!("sha256-{}.sig", image.digest().hex());
     registry.store().push(&["pending-a"], &image);
     registry.store().push(&[&tag], &signature);
-    let text = scene
-        .read("repin.yaml")
-        .replace("prune: {  }", "prune: { protect: ['^sha256-.*[.]sig$'] }");
-    scene.write("repin.yaml", text);
+    scene.replace(
+        "repin.yaml",
+        "prune: {  }",
+        "prune: { protect: ['^sha256-.*[.]sig$'] }",
+    );
     scene.commit("protect signatures");
     let document = scene.prune(&ARGS, 3);
     assert_eq!(

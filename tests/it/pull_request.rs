@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, When, error},
-    hosted::{FILES, KINDS, hosted, hosted_in, promote, publish, run},
+    hosted::{FILES, FORGES, hosted, hosted_in, promote, publish, run},
     shop,
     world::{REV_A, REV_B, REV_C, World, details},
 };
@@ -26,7 +26,7 @@ fn malformed_digest_costs_no_request() {
 
 #[test]
 fn newer_pull_request_supersedes_an_unchanged_one() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         let before = world.snapshot();
         let document = run(&world, &promote(REV_B)).exits(0).json();
@@ -67,8 +67,9 @@ fn newer_pull_request_supersedes_an_unchanged_one() {
         assert_eq!(fake.writes(), [] as [String; 0]);
         world.build(REV_C);
         let newer = run(&world, &promote(REV_C)).exits(0);
-        let note = "note: pull request #1 was closed: this pull request supersedes it\n";
-        assert!(newer.stderr.contains(note), "{}", newer.stderr);
+        let note =
+            kind.spelled("note: pull request #1 was closed: this pull request supersedes it\n");
+        assert!(newer.stderr.contains(&note), "{}", newer.stderr);
         let newer = newer.json();
         assert_eq!(newer["pull_request"]["state"], "created");
         let open: Vec<_> = fake
@@ -84,7 +85,7 @@ fn newer_pull_request_supersedes_an_unchanged_one() {
 
 #[test]
 fn head_of_base_counts_for_pull_requests() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         // The work tree has another count and other files; the base branch is correct.
         world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
@@ -127,7 +128,7 @@ enum AtHand {
 
 #[test]
 fn a_second_run_needs_few_requests() {
-    for kind in KINDS {
+    for kind in FORGES {
         for present in [AtHand::WorkTree, AtHand::Clone] {
             let (world, fake) = hosted(kind, "labels: [ci]");
             if present == AtHand::Clone {
@@ -167,13 +168,16 @@ fn configuration_of_the_base_must_count_pins() {
 
 #[test]
 fn repeated_run_writes_nothing() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         run(&world, &promote(REV_B)).exits(0);
         let writes: Vec<_> = fake
             .writes()
             .iter()
-            .map(|line| line.split("/acme/flows").nth(1).unwrap()[1..].to_owned())
+            .map(|line| match line.split_once("/projects/7/") {
+                Some((_, below)) => below.to_owned(),
+                None => line.split("/acme/flows").nth(1).unwrap()[1..].to_owned(),
+            })
             .collect();
         let labels = ["labels", "issues/1/labels"];
         let number = fake.store().open_pulls()[0].number;
@@ -182,7 +186,11 @@ fn repeated_run_writes_nothing() {
             Kind::Github => {
                 vec!["git/git-receive-pack", "pulls", &put_on, labels[0], &put_on]
             }
-            _ => vec!["git/git-receive-pack", "pulls", labels[0], &put_on],
+            Kind::Gitea | Kind::Forgejo => {
+                vec!["git/git-receive-pack", "pulls", labels[0], &put_on]
+            }
+            // Missing labels are created with the change of the merge request.
+            Kind::Gitlab => vec!["git/git-receive-pack", "merge_requests", "merge_requests/1"],
         };
         assert_eq!(writes, expected, "{kind:?}");
     }
@@ -190,7 +198,7 @@ fn repeated_run_writes_nothing() {
 
 #[test]
 fn four_programs_at_once_make_one_of_each() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let start = |_| {
             let mut command = world.command(&promote(REV_B));
@@ -233,7 +241,7 @@ fn four_programs_at_once_make_one_of_each() {
 
 #[test]
 fn root_below_top_is_found_on_the_forge() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted_in(kind, "labels: [ci]", "sub/directory/");
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("sub/directory");
@@ -298,7 +306,7 @@ fn template_is_that_of_the_base_branch() {
 
 #[test]
 fn without_a_token_no_request_is_sent() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
         assert_eq!(ran.json()["errors"][0]["code"], "denied");
@@ -352,7 +360,7 @@ fn without_a_token_no_request_is_sent() {
 
 #[test]
 fn rehearsal_writes_nothing_to_the_forge() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
             let document = run(&world, &[&promote(REV_B), forbid].concat())
@@ -382,7 +390,7 @@ fn rehearsal_writes_nothing_to_the_forge() {
 
 #[test]
 fn each_obstacle_has_its_exit() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_B)).exits(0).json();
         let (number, branch) = (
@@ -422,7 +430,7 @@ fn each_obstacle_has_its_exit() {
 
 #[test]
 fn a_base_that_moves_meanwhile_is_planned_again() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
         let ran = run(&world, &promote(REV_B)).exits(0);
@@ -435,7 +443,7 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
 
 #[test]
 fn moving_base_is_replanned_three_times() {
-    for kind in KINDS {
+    for kind in FORGES {
         for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
             let (world, fake) = hosted(kind, "labels: [ci]");
             // A file that the plan also changes: the result for its old content is not the result
@@ -481,15 +489,11 @@ fn moving_base_is_replanned_three_times() {
 
 #[test]
 fn the_base_branchs_contracts_count() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = (shop::shop(), Fake::start(kind));
-        let name = if kind == Kind::Github {
-            "github"
-        } else {
-            "gitea"
-        };
         let block = format!(
-            "forge: {{ kind: {name}, url: '{}', repository: acme/flows }}\n",
+            "forge: {{ kind: {}, url: '{}', repository: acme/flows }}\n",
+            kind.name(),
             fake.api()
         );
         world.write("repin.yaml", world.read("repin.yaml") + &block);
@@ -558,7 +562,7 @@ fn the_first_token_counts() {
 
 #[test]
 fn pinned_set_opens_no_pull_request() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_A)).exits(0).json();
         assert!(
@@ -655,7 +659,7 @@ fn late_build_does_not_close_newer_pull_request() {
 /// regardless of the order of the runs, only the newer one stays open.
 #[test]
 fn newer_of_two_concurrent_revisions_stays() {
-    for kind in KINDS {
+    for kind in FORGES {
         for last in ["newer", "older"] {
             let (mut world, fake) = hosted(kind, "labels: [ci]");
             git(&world, &["init", "-q"]);
@@ -690,7 +694,7 @@ fn newer_of_two_concurrent_revisions_stays() {
             let open: Vec<_> = store.open_pulls().iter().map(|pull| pull.number).collect();
             assert_eq!(open, [stays], "{kind:?} {last}");
             let closed = ours + number - stays;
-            let note = format!("Superseded by #{stays}");
+            let note = kind.spelled(&format!("Superseded by #{stays}"));
             assert!(
                 store.comments[&closed][0].contains(&note),
                 "{kind:?} {last}"
@@ -701,7 +705,7 @@ fn newer_of_two_concurrent_revisions_stays() {
 
 #[test]
 fn older_pull_request_with_foreign_commit_stays_open() {
-    for kind in KINDS {
+    for kind in FORGES {
         for (file, text, open) in [
             (".github/workflows/none.yml", "on: issues\n".to_owned(), 2),
             // A change of pins is not foreign.
@@ -721,7 +725,8 @@ fn older_pull_request_with_foreign_commit_stays_open() {
             fake.store().push(&head, "fix: by hand", &[(file, &text)]);
             let ran = run(&world, &promote(REV_C)).exits(0);
             assert_eq!(fake.store().open_pulls().len(), open, "{kind:?} {file}");
-            let warned = ran.stderr.contains("not closed: ") && ran.stderr.contains("#1");
+            let warned =
+                ran.stderr.contains("not closed: ") && ran.stderr.contains(&kind.spelled("#1"));
             assert_eq!(warned, open == 2, "{kind:?} {file}: {}", ran.stderr);
         }
     }
@@ -745,7 +750,7 @@ fn superseding_can_be_switched_off() {
 
 #[test]
 fn rollback_is_a_draft_and_closes_nothing() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         world.build(REV_C);
         let origin = tempfile::tempdir().unwrap();
@@ -796,7 +801,8 @@ fn rollback_is_a_draft_and_closes_nothing() {
         let pull = store.open_pulls()[1];
         assert!(
             pull.body.contains("kind=rollback")
-                && (pull.draft || pull.title.starts_with("WIP: rollback:")),
+                && (pull.draft
+                    || ["WIP", "Draft"].contains(&pull.title.split(": rollback:").next().unwrap())),
             "{pull:?}"
         );
         let branch = document["branch"].as_str().unwrap();
@@ -810,7 +816,7 @@ fn rollback_is_a_draft_and_closes_nothing() {
 
 #[test]
 fn started_writes_are_reported() {
-    for kind in KINDS {
+    for kind in FORGES {
         // Nothing that anyone sees.
         let (world, fake) = hosted(kind, "labels: [ci]");
         let push = ("GET", "/info/refs?service=git-receive-pack");
@@ -840,7 +846,9 @@ fn started_writes_are_reported() {
         assert!(ran.stderr.contains("created"), "{}", ran.stderr);
         let ran = run(&world, &[&args[..], &["--dry-run", "true"]].concat()).exits(0);
         assert!(
-            ran.stderr.contains("the pull request of repin/") && !ran.stderr.contains("--apply"),
+            ran.stderr
+                .contains("--pr would change 5 pins in 2 files on repin/")
+                && !ran.stderr.contains("--apply"),
             "{}",
             ran.stderr
         );
@@ -849,7 +857,7 @@ fn started_writes_are_reported() {
 
 #[test]
 fn interrupted_run_is_finished_by_the_next() {
-    for kind in KINDS {
+    for kind in FORGES {
         for (method, path) in [
             ("GET", "/info/refs"),
             ("POST", "/git-upload-pack"),
@@ -858,6 +866,12 @@ fn interrupted_run_is_finished_by_the_next() {
             ("POST", "/labels"),
         ] {
             let (world, fake) = hosted(kind, "labels: [ci]");
+            let (method, path) = match (kind, path) {
+                // GitLab makes labels with the change of the merge request.
+                (Kind::Gitlab, "/labels") => ("PUT", "/merge_requests/1"),
+                (Kind::Gitlab, "/pulls") => ("POST", "/merge_requests"),
+                _ => (method, path),
+            };
             fake.fault((method, path), 1, Fault::Hang);
             let mut command = world.command(&promote(REV_B));
             let command = command
@@ -900,7 +914,7 @@ fn interrupted_run_is_finished_by_the_next() {
 
 #[test]
 fn silent_forge_is_unavailable() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_HTTP_TIMEOUT", "1s")];
@@ -927,7 +941,7 @@ fn silent_forge_is_unavailable() {
 
 #[test]
 fn message_has_the_address_and_next_step() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world
             .run_with(
@@ -962,7 +976,7 @@ fn message_has_the_address_and_next_step() {
 
 #[test]
 fn skipped_run_still_reads_the_configuration() {
-    let (world, _fake) = hosted(KINDS[0], "");
+    let (world, _fake) = hosted(FORGES[0], "");
     let args = [
         "--pr",
         "ready",

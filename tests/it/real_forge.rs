@@ -39,14 +39,16 @@ struct HostedRepository {
 impl Drop for HostedRepository {
     fn drop(&mut self) {
         let (status, _) = self.ask("DELETE", "", &Value::Null);
-        if !(200..300).contains(&status) {
-            #[expect(clippy::print_stderr, reason = "a user has to delete it")]
-            {
-                eprintln!(
-                    "delete {}/{} manually: HTTP {status}",
-                    self.owner, self.name
-                );
-            }
+        check_deleted(&format!("{}/{}", self.owner, self.name), status);
+    }
+}
+
+/// Reports a repository that the server did not delete.
+pub(crate) fn check_deleted(repository: &str, status: u16) {
+    if !(200..300).contains(&status) {
+        #[expect(clippy::print_stderr, reason = "a user has to delete it")]
+        {
+            eprintln!("delete {repository} manually: HTTP {status}");
         }
     }
 }

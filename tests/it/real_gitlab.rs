@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    real_forge::{PROMOTE, ask_with, ended, number, variable, with_token},
+    real_forge::{PROMOTE, ask_with, check_deleted, ended, number, variable, with_token},
     support::{
         forge::{Fake, GITLAB_TOKEN, Kind},
         hosted::PROPOSE_C,
@@ -33,12 +33,7 @@ struct Project {
 impl Drop for Project {
     fn drop(&mut self) {
         let (status, _) = self.ask("DELETE", "", &Value::Null);
-        if !(200..300).contains(&status) {
-            #[expect(clippy::print_stderr, reason = "a user has to delete it")]
-            {
-                eprintln!("delete project {} manually: HTTP {status}", self.id);
-            }
-        }
+        check_deleted(&format!("project {}", self.id), status);
     }
 }
 

@@ -736,11 +736,7 @@ fn issue_comments(kind: Kind) -> u64 {
 /// The world with a forge and an issue.
 fn hosted(kind: Kind) -> (World, FakeForge) {
     let (world, fake) = (promoted(), FakeForge::start(kind));
-    let forge = match kind {
-        Kind::Github => "github",
-        Kind::Gitea | Kind::Forgejo => "gitea",
-        Kind::Gitlab => "gitlab",
-    };
+    let forge = kind.name();
     let blocks = format!(
         "forge: {{ kind: {forge}, url: '{}', repository: acme/flows, base: main }}\nrehearse: {{ issue: {{ title: '{TITLE}', labels: [ops] }} }}\n",
         fake.api()

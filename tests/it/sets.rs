@@ -60,11 +60,7 @@ impl Sets {
         let (mut world, fake) = (world::world(), Fake::start(kind));
         std::fs::remove_file(world.path("repin.yaml")).unwrap();
         world.build(REV_C);
-        let name = match kind {
-            Kind::Github => "github",
-            Kind::Gitea | Kind::Forgejo => "gitea",
-            Kind::Gitlab => "gitlab",
-        };
+        let name = kind.name();
         for [config, pins] in sets {
             let file = pins.rsplit('/').next().unwrap();
             let text = format!(

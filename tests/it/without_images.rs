@@ -11,11 +11,7 @@ use crate::support::{
 /// A directory whose configuration only describes a forge, with its base branch and `staging`.
 fn hosted(kind: Kind) -> (World, Fake) {
     let (world, fake) = (World::empty(), Fake::start(kind));
-    let name = match kind {
-        Kind::Github => "github",
-        Kind::Gitea | Kind::Forgejo => "gitea",
-        Kind::Gitlab => "gitlab",
-    };
+    let name = kind.name();
     let config = format!(
         "version: 1\nname: flows\nforge: {{ kind: {name}, url: '{}', repository: acme/flows, gates: [ci], \
          auto_merge: true, sync_targets: [staging] }}\n",

@@ -392,9 +392,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             commit_message(document)
         ),
         Effect::NothingNewer => NOTHING_NEWER.to_owned(),
-        Effect::Begun if is_failed => {
-            "the pull request is incomplete; run the command again".to_owned()
-        }
+        Effect::Begun if is_failed => "`--pr` is incomplete; run the command again".to_owned(),
         _ if is_failed => match &finished.updated_to {
             Some(branch) => format!(
                 "the work tree was updated to {}; nothing else was changed",
@@ -407,9 +405,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         }
         Effect::PullRequestShown => {
             let branch = plain(&document.branch);
-            format!(
-                "\ndry run: nothing was changed; the pull request of {branch} would change {count}"
-            )
+            format!("\ndry run: nothing was changed; --pr would change {count} on {branch}")
         }
         _ => format!("\ndry run: nothing was changed; --apply would change {count}"),
     }

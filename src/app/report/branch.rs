@@ -128,10 +128,7 @@ pub(crate) fn body(
         .filter(|gate| gate.state != GateState::Pass)
         .collect();
     if !pending.is_empty() {
-        let _ = writeln!(
-            text,
-            "\nGates that had not passed when this pull request was opened:\n"
-        );
+        let _ = writeln!(text, "\nGates that had not passed when this was opened:\n");
     }
     for gate in pending.iter().take(LISTED) {
         let context: String = gate.context.chars().take(200).collect();
@@ -148,7 +145,7 @@ pub(crate) fn body(
     if gates.iter().any(|gate| gate.state == GateState::Fail) {
         let _ = writeln!(
             text,
-            "\nA gate failed, and `--allow-failed-gates` opened this pull request anyway; its merge was not requested."
+            "\nA gate failed, and `--allow-failed-gates` opened this anyway; its merge was not requested."
         );
     }
     let _ = write!(text, "\n{}\n", between.marker(set));
@@ -269,7 +266,7 @@ mod tests {
 
         - `first`
 
-        Gates that had not passed when this pull request was opened:
+        Gates that had not passed when this was opened:
 
         - `` ci `x` @team ``: pending
         - `lint`: absent, may have expired: the commit is older than 90 days
@@ -286,11 +283,11 @@ mod tests {
 
         - `first`
 
-        Gates that had not passed when this pull request was opened:
+        Gates that had not passed when this was opened:
 
         - `ci`: fail, <https://ci.example/%3C1%3E>
 
-        A gate failed, and `--allow-failed-gates` opened this pull request anyway; its merge was not requested.
+        A gate failed, and `--allow-failed-gates` opened this anyway; its merge was not requested.
 
         <!-- repin/2 kind=branch set=repin.yaml revision=a -->
         ");

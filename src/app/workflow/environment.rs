@@ -167,7 +167,7 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
     }
     candidates
         .into_iter()
-        .find(|(branch, name)| !branch.is_empty() && is_origin(name.as_deref(), git))
+        .find(|(branch, name)| !branch.is_empty() && is_origin(name.as_deref(), environment, git))
         .map(|(branch, _)| branch)
 }
 
@@ -175,7 +175,7 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
 pub(crate) fn target_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
     let text = |name| Some(environment.filled(name)?.to_str()?.to_owned());
     let branch = text("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
-    is_origin(text("CI_PROJECT_PATH").as_deref(), git).then_some(branch)
+    is_origin(text("CI_PROJECT_PATH").as_deref(), environment, git).then_some(branch)
 }
 
 /// The API of the server of a job of GitLab CI (`CI_SERVER_URL`).
@@ -186,14 +186,24 @@ pub(crate) fn gitlab_api(environment: &Environment) -> Option<Url> {
 }
 
 /// Whether the repository of a job is the clone's `origin`, or one of both is unknown.
-fn is_origin(name: Option<&str>, git: Option<&Git>) -> bool {
+fn is_origin(name: Option<&str>, environment: &Environment, git: Option<&Git>) -> bool {
     let (Some(name), Some(git)) = (name, git) else {
         return true;
     };
     let url = git.origin().ok().flatten();
     let origin = url.and_then(|url| HostedRepository::parse(&url));
+    // A GitLab may be below a path.
+    let api = gitlab_api(environment);
+    let server = api
+        .as_ref()
+        .and_then(|api| api.path().strip_suffix("/api/v4"));
     origin.is_none_or(|origin| {
-        name.eq_ignore_ascii_case(&format!("{}/{}", origin.owner, origin.name))
+        let path = format!("/{}/{}", origin.owner, origin.name);
+        let below = server.and_then(|server| path.strip_prefix(server));
+        [Some(&*path), below].into_iter().flatten().any(|path| {
+            path.strip_prefix('/')
+                .is_some_and(|path| path.eq_ignore_ascii_case(name))
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
     base::error::{Class, Code, Error, Errors},
     config::Config,
     forge::Target,
-    git::{Branch, Git, GitError, HostedRepository},
+    git::{Branch, Git, GitError},
 };
 
 /// The progress message.
@@ -159,13 +159,7 @@ fn is_confirmed(
     clone: &Git,
     known: Option<&Branch>,
 ) -> Result<bool, GitError> {
-    let origin = clone
-        .origin()?
-        .and_then(|url| HostedRepository::parse(&url));
-    let there = HostedRepository::parse(&own.git_url());
-    if let (Some(origin), Some(there)) = (origin, there)
-        && origin.is_same(&there)
-    {
+    if clone.origin()?.is_some_and(|url| own.is_at(&url)) {
         return Ok(true);
     }
     let Some(known) = known else {

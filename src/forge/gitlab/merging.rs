@@ -407,9 +407,10 @@ impl Gitlab {
         let row: Option<TrainRow> = self.http.find(&request, &[404]).await?;
         let Some(row) = row else {
             let row = self.row(pull.number).await?;
-            return Ok(match row {
-                Some(row) if row.is_scheduled() => Queue::Outside,
-                _ => Queue::Unscheduled,
+            return Ok(if row.is_some_and(|row| row.is_scheduled()) {
+                Queue::Outside
+            } else {
+                Queue::Unscheduled
             });
         };
         if matches!(&*row.status, "merged" | "skip_merged") {

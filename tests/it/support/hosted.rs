@@ -14,7 +14,9 @@ pub const FORGES: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 /// Both servers with Gitea's API.
 pub const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 /// Every server.
-pub const SERVERS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+pub const SERVERS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
+/// The servers that start workflows on request.
+pub const DISPATCHING: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 
 /// A file with pins.
 pub const A: &str = ".github/workflows/a.yml";
@@ -63,13 +65,9 @@ fn configured(kind: Kind, settings: &str) -> (World, Fake) {
     if settings.contains("dispatch:") {
         fake.store().merge_in_workflow_runs();
     }
-    let name = match kind {
-        Kind::Github => "github",
-        Kind::Gitea | Kind::Forgejo => "gitea",
-        Kind::Gitlab => "gitlab",
-    };
     let block = format!(
-        "forge: {{ kind: {name}, url: '{}', repository: acme/flows, {settings} }}\n",
+        "forge: {{ kind: {}, url: '{}', repository: acme/flows, {settings} }}\n",
+        kind.name(),
         fake.api()
     );
     world.write("repin.yaml", world.read("repin.yaml") + &block);

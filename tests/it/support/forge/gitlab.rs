@@ -303,6 +303,11 @@ fn administer(store: &mut Store, asked: &Asked, path: &[&str]) -> Option<Reply> 
     }
 }
 
+/// Whether pipelines must succeed: a project cannot require a single job.
+fn requires_pipelines(store: &Store) -> bool {
+    store.gitlab.requires_pipelines || !store.required.is_empty()
+}
+
 fn unauthorized() -> Reply {
     error(401, "401 Unauthorized")
 }
@@ -324,7 +329,7 @@ pub fn project(store: &Store) -> Reply {
             "issues_access_level": settings.issues,
             "permissions": {"project_access": if settings.job { Value::Null } else { json!(access) }, "group_access": null},
             "merge_method": settings.merge_method, "squash_option": settings.squash_option,
-            "only_allow_merge_if_pipeline_succeeds": settings.requires_pipelines,
+            "only_allow_merge_if_pipeline_succeeds": requires_pipelines(store),
             "allow_merge_on_skipped_pipeline": settings.passes_skipped,
             "merge_trains_enabled": settings.trains,
             "remove_source_branch_after_merge": settings.removes_branches,
@@ -341,7 +346,8 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         },
         ("GET", ["repository", "commits", id, "statuses"]) => {
             assert_eq!(asked.query("all"), Some("true"));
-            let rows = store.statuses.iter().filter(|row| row["sha"] == *id);
+            let rows = store.statuses.iter();
+            let rows = rows.filter(|row| row["sha"].is_null() || row["sha"] == *id);
             page(asked, rows.cloned().collect())
         }
         ("GET", ["repository", "commits", id, "merge_requests"]) => {
@@ -368,10 +374,11 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         },
         ("GET", ["repository", below @ ..]) => content(store, asked, below),
         ("GET", ["pipelines"]) => {
-            let sha = asked.query("sha");
+            let sha = asked.query("sha").unwrap();
             let rows = store.gitlab.pipelines.iter().rev();
-            let rows = rows.filter(|row| Some(&*row.sha) == sha);
-            page(asked, rows.map(pipeline_row).collect())
+            let rows = rows.filter(|row| row.sha == sha);
+            let reported = reported(store, sha, "main");
+            page(asked, rows.chain(&reported).map(pipeline_row).collect())
         }
         ("GET", ["protected_branches"]) if store.gitlab.hides_protected => {
             error(403, "403 Forbidden")
@@ -489,8 +496,40 @@ fn pipeline_row(row: &Pipeline) -> Value {
            "created_at": "2026-01-01T10:00:00.000Z"})
 }
 
+/// The pipeline of the reports about any commit ([`Store::report`]): GitLab makes one for the first status of a commit.
+/// The required contexts are jobs of it.
+fn reported(store: &Store, sha: &str, reference: &str) -> Option<Pipeline> {
+    let mut jobs: BTreeMap<&str, &str> = BTreeMap::new();
+    for row in &store.statuses {
+        if let (Value::Null, Some(name), Some(status)) =
+            (&row["sha"], row["name"].as_str(), row["status"].as_str())
+        {
+            jobs.insert(name, status);
+        }
+    }
+    if jobs.is_empty() {
+        return None;
+    }
+    for required in &store.required {
+        jobs.entry(required).or_insert("created");
+    }
+    let status = if jobs.values().any(|status| *status == "failed") {
+        "failed"
+    } else if jobs.values().all(|status| *status == "success") {
+        "success"
+    } else {
+        "running"
+    };
+    Some(Pipeline {
+        id: 1,
+        sha: sha.to_owned(),
+        reference: reference.to_owned(),
+        status: status.to_owned(),
+    })
+}
+
 /// The last pipeline that GitLab shows for the head of a merge request.
-fn head_pipeline<'s>(store: &'s Store, pull: &PullRow) -> Option<&'s Pipeline> {
+fn head_pipeline(store: &Store, pull: &PullRow) -> Option<Pipeline> {
     let head = store.refs.get(&pull.head)?;
     let own = format!("refs/merge-requests/{}/", pull.number);
     let fits = |row: &&Pipeline| {
@@ -502,7 +541,8 @@ fn head_pipeline<'s>(store: &'s Store, pull: &PullRow) -> Option<&'s Pipeline> {
         };
         row.sha == *head && (is_own || row.reference == pull.head) || merged && of_head(&row.sha)
     };
-    store.gitlab.pipelines.iter().rev().find(fits)
+    let last = store.gitlab.pipelines.iter().rev().find(fits);
+    last.cloned().or_else(|| reported(store, head, &pull.head))
 }
 
 fn merge_requests(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
@@ -527,7 +567,9 @@ fn merge_requests(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             let rows = store.gitlab.pipelines.iter().rev();
             let rows =
                 rows.filter(|row| row.reference.starts_with(&own) || row.reference == pull.head);
-            page(asked, rows.map(pipeline_row).collect())
+            let head = store.refs.get(&pull.head);
+            let reported = head.and_then(|head| reported(store, head, &pull.head));
+            page(asked, rows.chain(&reported).map(pipeline_row).collect())
         }
         (_, [_, "notes"], Some(pull)) => {
             let known = store.comments.entry(pull.number).or_default();
@@ -648,14 +690,11 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
             );
         }
     }
-    let may_label = store.may_label;
-    let pull = store.pull_mut(number).unwrap();
-    if let Some(labels) = asked.body["add_labels"].as_str() {
-        if !may_label {
-            return error(403, "403 Forbidden");
-        }
-        pull.labels.extend(labels.split(',').map(str::to_owned));
+    if asked.body["add_labels"].is_string() && !store.may_label {
+        return error(403, "403 Forbidden");
     }
+    let pull = store.pull_mut(number).unwrap();
+    add_labels(&mut pull.labels, asked);
     if let Some(title) = asked.body["title"].as_str() {
         title.clone_into(&mut pull.title);
     }
@@ -671,6 +710,15 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
     Reply::json(200, row(store, &pull))
 }
 
+/// Adds the labels of a request; one that is added again remains one.
+fn add_labels(labels: &mut Vec<String>, asked: &Asked) {
+    for label in asked.text("add_labels").split(',') {
+        if !label.is_empty() && !labels.iter().any(|known| known == label) {
+            labels.push(label.to_owned());
+        }
+    }
+}
+
 /// The word of the first check that fails, in GitLab's order.
 fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
     if let Some(word) = store.gitlab.status {
@@ -680,7 +728,7 @@ fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
     let (Some(base), Some(head)) = (base, head) else {
         return "commits_status";
     };
-    let pipeline = head_pipeline(store, pull).map(|row| &*row.status);
+    let pipeline = head_pipeline(store, pull).map(|row| row.status);
     if !pull.open {
         "not_open"
     } else if store
@@ -698,8 +746,8 @@ fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
         "need_rebase"
     } else if !store.gitlab.approved {
         "not_approved"
-    } else if store.gitlab.requires_pipelines {
-        match pipeline {
+    } else if requires_pipelines(store) {
+        match pipeline.as_deref() {
             Some("success") => "mergeable",
             Some("running" | "pending" | "created") => "ci_still_running",
             _ => "ci_must_pass",
@@ -710,11 +758,13 @@ fn detailed_status(store: &Store, pull: &PullRow) -> &'static str {
 }
 
 fn row(store: &mut Store, pull: &PullRow) -> Value {
-    let head = store
-        .refs
-        .get(&pull.head)
-        .or(pull.closed_at.as_ref())
-        .cloned();
+    let now = store.refs.get(&pull.head).cloned();
+    // One that is not open stays at its last head.
+    let head = if pull.open {
+        now.or(pull.closed_at.clone())
+    } else {
+        pull.closed_at.clone().or(now)
+    };
     let shown = match store.gitlab.old_heads.get_mut(&pull.number) {
         Some((old, left)) if *left > 0 => {
             *left -= 1;
@@ -798,10 +848,10 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
     if status != "mergeable" && !(auto && waits) {
         return refused();
     }
-    let pipeline = head_pipeline(store, pull).map(|row| row.status.clone());
+    let pipeline = head_pipeline(store, pull).map(|row| row.status);
     let active = matches!(pipeline.as_deref(), Some("running" | "pending" | "created"));
     if auto && (active || waits) {
-        store.scheduled.push((number, asked.text("sha").to_owned()));
+        schedule(store, asked, number);
         let pull = store.pull_mut(number).unwrap().clone();
         return Reply::json(200, row(store, &pull));
     }
@@ -816,6 +866,12 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
     Reply::json(200, row(store, &pull))
 }
 
+/// Schedules a merge at the head of the request, instead of an earlier one.
+fn schedule(store: &mut Store, asked: &Asked, number: u64) {
+    store.scheduled.retain(|(known, _)| *known != number);
+    store.scheduled.push((number, asked.text("sha").to_owned()));
+}
+
 /// Merges by the method of the project, with the message of the request.
 fn perform(store: &mut Store, number: u64, body: &Value) {
     let pull = store.pull_mut(number).unwrap().clone();
@@ -826,7 +882,8 @@ fn perform(store: &mut Store, number: u64, body: &Value) {
         let head = store.refs[&pull.head].clone();
         store.refs.insert(pull.base.clone(), head.clone());
         let pull = store.pull_mut(number).unwrap();
-        (pull.open, pull.merged) = (false, Some(head));
+        (pull.open, pull.merged) = (false, Some(head.clone()));
+        pull.closed_at = Some(head);
         return;
     }
     store.merge(number);
@@ -873,7 +930,8 @@ pub fn pushed(store: &mut Store, branch: &str, before: Option<&String>) {
     for number in numbers {
         store.scheduled.retain(|(known, _)| *known != number);
         if head.is_none() {
-            store.pull_mut(number).unwrap().open = false;
+            let pull = store.pull_mut(number).unwrap();
+            (pull.open, pull.closed_at) = (false, before.cloned());
             continue;
         }
         store.gitlab.unready.insert(number, lag);
@@ -906,7 +964,7 @@ fn trains(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
                 store.gitlab.train.push(number);
                 return Reply::json(201, json!([row(number)]));
             }
-            store.scheduled.push((number, asked.text("sha").to_owned()));
+            schedule(store, asked, number);
             Reply::json(202, json!([]))
         }
         ("GET", [_]) => {
@@ -955,9 +1013,7 @@ fn issues(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             if let Some(text) = asked.body["description"].as_str() {
                 text.clone_into(&mut issue.body);
             }
-            if let Some(labels) = asked.body["add_labels"].as_str() {
-                issue.labels.extend(labels.split(',').map(str::to_owned));
-            }
+            add_labels(&mut issue.labels, asked);
             match asked.text("state_event") {
                 "close" => issue.open = false,
                 "reopen" => issue.open = true,

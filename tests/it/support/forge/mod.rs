@@ -132,6 +132,15 @@ impl Kind {
             Self::Gitlab => "gitlab",
         }
     }
+
+    /// A text about pull requests in the words of this server: `merge request !1` on GitLab.
+    pub fn spelled(self, text: &str) -> String {
+        if self != Self::Gitlab {
+            return text.to_owned();
+        }
+        text.replace("pull request", "merge request")
+            .replace('#', "!")
+    }
 }
 
 impl Fake {
@@ -174,11 +183,19 @@ impl Fake {
 
     /// The API's base, as it is configured.
     pub fn api(&self) -> String {
-        match self.store().kind {
-            Kind::Github => self.server.url(),
-            Kind::Gitlab => format!("{}/api/v4", self.server.url()),
-            _ => format!("{}/api/v1", self.server.url()),
+        let store = self.store();
+        match store.kind {
+            Kind::Github => store.root.clone(),
+            Kind::Gitlab => format!("{}/api/v4", store.root),
+            _ => format!("{}/api/v1", store.root),
         }
+    }
+
+    /// Moves the server below a path; everything else is another server.
+    pub fn move_below(&self, path: &str) {
+        let mut store = self.store();
+        path.clone_into(&mut store.path);
+        store.root += path;
     }
 
     /// The next `times` requests of `method` with this end of the path have a fault;
@@ -327,6 +344,10 @@ impl Shared {
     fn handle(&self, asked: &Asked) -> Option<Reply> {
         let latency = *self.latency.lock().unwrap();
         std::thread::sleep(latency);
+        let server = self.store.lock().unwrap().path.clone();
+        let Some(asked) = &asked.below(&server) else {
+            return Some(not_found());
+        };
         let due = {
             let mut interlude = self.interlude.lock().unwrap();
             if let Some((left, _)) = interlude.as_mut() {

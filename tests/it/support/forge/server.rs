@@ -152,6 +152,16 @@ impl Asked {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The request without the path of its server; `None` if it is for another server.
+    pub fn below(&self, server: &str) -> Option<Self> {
+        let strip = |text: &str| Some(text.strip_prefix(server)?.to_owned());
+        Some(Self {
+            path: strip(&self.path)?,
+            target: strip(&self.target)?,
+            ..self.clone()
+        })
+    }
+
     /// The path after that of a repository that git requests.
     pub fn git_service(&self) -> Option<&str> {
         let (_, service) = self.path.split_once(".git/")?;

@@ -50,6 +50,8 @@ pub struct PullRow {
 pub struct Store {
     pub kind: Kind,
     pub root: String,
+    /// The path of the server in its URL.
+    pub path: String,
     pub default_branch: &'static str,
     /// The header `Date` of every response.
     pub date: Option<String>,
@@ -133,6 +135,7 @@ impl Store {
         Self {
             kind,
             root: String::new(),
+            path: String::new(),
             default_branch: "main",
             date: None,
             blobs: HashMap::new(),
@@ -409,13 +412,17 @@ impl Store {
     /// A report about any commit, newer than all before.
     pub fn report(&mut self, context: &str, said: &str) {
         let id = self.tick() + 1000;
-        let word = if self.kind == Kind::Github {
-            "state"
-        } else {
-            "status"
+        let [name, word] = match self.kind {
+            Kind::Github => ["context", "state"],
+            Kind::Gitea | Kind::Forgejo => ["context", "status"],
+            Kind::Gitlab => ["name", "status"],
+        };
+        let said = match (self.kind, said) {
+            (Kind::Gitlab, "failure" | "error") => "failed",
+            _ => said,
         };
         let at = format!("2026-01-01T{:02}:{:02}:00Z", id / 60 % 24, id % 60);
-        self.statuses.push(json!({"id": id, word: said, "context": context, "target_url": format!("https://ci.example/{id}"), "created_at": at}));
+        self.statuses.push(json!({"id": id, word: said, name: context, "target_url": format!("https://ci.example/{id}"), "created_at": at}));
         self.settle();
     }
 
