@@ -94,12 +94,11 @@ impl Registry {
         self.check_pull_limit(source, &wants).await?;
         progress.begin("reading platforms", Some(wants.len()));
         backends::read(source, wants, progress, |digest, found| {
-            match found {
-                Some(found) => reader.add_manifest(digest, &found.value),
-                None => {
-                    reader.listing.lost.insert(digest);
-                    reader.set_undated(digest);
-                }
+            if let Some(found) = found {
+                reader.add_manifest(digest, &found.value);
+            } else {
+                reader.listing.lost.insert(digest);
+                reader.set_undated(digest);
             }
             Ok(())
         })
