@@ -76,13 +76,11 @@ impl Registry {
         (known, others)
     }
 
-    /// The digest of a tag, or a digest that exists; `None` if it is missing. On Docker Hub, a reported digest is
-    /// enough.
+    /// The digest of a tag, or a digest that exists; `None` if it is missing. On Docker Hub, HEAD is the proof: without
+    /// a remaining pull, GET is refused for a deleted digest as well.
     pub(super) async fn resolve(&self, reference: &TagOrDigest) -> Result<Option<Digest>, Error> {
-        if self.is_on_hub
-            && let Ok(Some(digest)) = self.remote.reported_digest(reference).await
-        {
-            return Ok(Some(digest));
+        if self.is_on_hub {
+            return self.remote.reported_digest(reference).await;
         }
         let found = self.source.manifest(reference, None).await?;
         Ok(found.map(|found| found.digest))
