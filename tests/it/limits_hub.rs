@@ -14,7 +14,10 @@ use crate::registries::forwarded;
 use crate::support::{
     authority,
     fake::{Fake, Reaction, Request},
+    images::Image,
+    pruned::{self, old},
     registry::{Protection, Registry, run},
+    scene::days_ago,
     world::{REV_A, REV_B, Ran, World, world},
 };
 use crate::verify::POLICY;
@@ -23,7 +26,7 @@ use crate::verify::POLICY;
 struct Hub {
     fake: Fake,
     remaining: Arc<Mutex<u64>>,
-    _registry: Registry,
+    registry: Registry,
     _directory: tempfile::TempDir,
 }
 
@@ -74,7 +77,7 @@ fn hub(world: &World, remaining: Option<u64>) -> Hub {
     Hub {
         fake,
         remaining: left,
-        _registry: registry,
+        registry,
         _directory: directory,
     }
 }
@@ -219,6 +222,38 @@ fn prune_may_use_the_whole_limit() {
     let hub = hub(&world, Some(2));
     hub.run(&world, &["prune", "--image", "review"]).exits(0);
     assert_eq!((hub.pulls(), *hub.remaining.lock().unwrap()), (2, 0));
+}
+
+/// Only the first listing pulls: HEAD is no pull, and a deletion is proved by its absence.
+#[test]
+fn prune_pulls_each_manifest_once() {
+    let cache = tempfile::tempdir().unwrap();
+    // With the cache, the tags of the refused run are not pulled again.
+    for (cache, needed) in [("", 7), (cache.path().to_str().unwrap(), 3)] {
+        let world = world_on("docker.io").env("XDG_CACHE_HOME", cache);
+        world.write("repin.yaml", world.read("repin.yaml") + FURTHER_BLOCKS);
+        let world = world.with_git();
+        let hub = hub(&world, Some(0));
+        // Another date than that of `pending-old`, so that no further date is read.
+        let platform = |name| Image::created(name, "a", Some(&days_ago(41)));
+        let platforms = vec![platform("amd64"), platform("arm64")];
+        let all = [
+            ("pending-old", &old("old")),
+            ("pending-index", &Image::index(platforms)),
+        ];
+        pruned::push(&hub.registry, "acme/review", &all);
+        let args = ["prune", "--image", "review", "--apply"];
+        // The tags of two revisions, two further ones, a pinned digest without a tag, and two platforms.
+        *hub.remaining.lock().unwrap() = 6;
+        let ran = hub.run(&world, &args).exits(3);
+        let says = "Docker Hub allows 1 more pulls, and this run needs at least 2";
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        *hub.remaining.lock().unwrap() = needed;
+        hub.run(&world, &args).exits(0);
+        assert_eq!(*hub.remaining.lock().unwrap(), 0);
+        let left = pruned::get(&hub.registry.host, "/v2/acme/review/tags/list");
+        assert!(!left.contains("pending"), "{left}");
+    }
 }
 
 /// The blocks that further commands need.

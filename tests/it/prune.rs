@@ -27,11 +27,7 @@ fn index_with_a_lost_platform_is_broken() {
     let lost = Image::created("arm64", "lost", Some(&days_ago(41)));
     let index = Image::index(vec![old("kept"), lost.clone()]);
     let real = Real::new("", &[("main", &pinned()), ("pending-broken", &index)]);
-    let link = format!(
-        "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
-        lost.digest().hex()
-    );
-    std::fs::remove_dir_all(real.storage.path().join(link)).unwrap();
+    real.lose(lost.digest());
     let document = real.scene.prune(&[], 0);
     let image = &document["images"][0];
     assert_eq!(image["candidates"], json!([]), "{document}");
@@ -1830,18 +1826,6 @@ fn version_deleted_under_another_name_is_skipped() {
     assert_eq!(document["images"][0]["name"], "twin", "{document}");
     assert_eq!((deleted(0), deleted(1)), (2, 0), "{document}");
     assert_eq!(real.left(), set(&["main"]));
-}
-
-impl Real {
-    /// Takes a manifest out of the registry's storage; its tags stay. A garbage collection that
-    /// races a push has the same effect (distribution/distribution, issue 1755).
-    fn lose(&self, digest: Digest) {
-        let path = format!(
-            "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
-            digest.hex()
-        );
-        std::fs::remove_dir_all(self.storage.path().join(path)).unwrap();
-    }
 }
 
 #[test]

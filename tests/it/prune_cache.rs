@@ -5,9 +5,11 @@ use std::{fs, path::Path};
 use serde_json::Value;
 
 use crate::support::{
+    fake::Reaction,
     images::Image,
-    pruned::{Real, old, pinned, push, young},
-    scene::days_ago,
+    pruned::{Real, config, old, pinned, push, young},
+    refusing::{Kind, Refusing},
+    scene::{Scene, days_ago, protection, tags},
 };
 
 /// The number of tags. The requests that do not depend on it are at most a twentieth of it.
@@ -123,4 +125,117 @@ fn concurrent_runs_share_the_cache() {
     });
     assert_eq!(results[0], results[1]);
     assert_eq!(results[0], results[2]);
+}
+
+/// The registry proves each document of a candidate, so that what it lost is judged as without the cache.
+#[test]
+fn lost_documents_are_judged_as_without_the_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let lost = Image::created("arm64", "lost", Some(&days_ago(41)));
+    let platforms = Image::index(vec![old("a"), lost.clone()]);
+    let without_config = Image::created("arm64", "config", Some(&days_ago(42)));
+    let configs = Image::index(vec![old("b"), without_config.clone()]);
+    let single = Image::created("amd64", "single", Some(&days_ago(43)));
+    let whole = Image::index(vec![
+        old("c"),
+        Image::created("arm64", "c", Some(&days_ago(44))),
+    ]);
+    let all = [
+        ("main", &pinned()),
+        ("pending-platform", &platforms),
+        ("pending-config", &configs),
+        ("pending-single", &single),
+        ("pending-whole", &whole),
+    ];
+    let mut real = Real::new("", &all);
+    let cache = directory.path().to_str().unwrap();
+    real.scene = real.scene.env("XDG_CACHE_HOME", cache);
+    let (first, _) = prune(&real, &[]);
+    let first = &first["images"][0];
+    assert_eq!(first["candidates"].as_array().unwrap().len(), 4);
+    real.lose(lost.digest());
+    real.lose_config(&without_config);
+    real.lose_config(&single);
+    let (cached, _) = prune(&real, &[]);
+    assert_eq!(prune(&real, &["--no-cache"]).0, cached);
+    let image = &cached["images"][0];
+    assert_eq!(tags(&image["candidates"]), ["pending-whole"]);
+    let reason = protection(image, "pending-platform");
+    assert_eq!(reason, "broken: linux/arm64 is missing");
+    for tag in ["pending-config", "pending-single"] {
+        assert_eq!(protection(image, tag), "its age is unknown");
+    }
+    let (applied, _) = prune(&real, &["--apply"]);
+    assert_eq!(tags(&applied["images"][0]["deleted"]), ["pending-whole"]);
+}
+
+#[test]
+fn lost_nested_index_refuses_with_the_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let nested = Image::index(vec![young("a")]);
+    let index = Image::index(vec![nested.clone()]);
+    let all = [
+        ("main", &pinned()),
+        ("pending-nested", &index),
+        ("pending-old", &old("old")),
+    ];
+    let mut real = Real::new("", &all);
+    let cache = directory.path().to_str().unwrap();
+    real.scene = real.scene.env("XDG_CACHE_HOME", cache);
+    prune(&real, &[]);
+    real.lose(nested.digest());
+    for args in [&["--apply"][..], &["--apply", "--no-cache"]] {
+        let document = real.scene.prune(&[&["--image", "app"], args].concat(), 3);
+        assert_eq!(document["images"][0]["code"], "listing", "{document}");
+    }
+    assert_eq!(real.deletions(), [] as [&str; 0]);
+}
+
+/// Google lists the manifests without a tag, and each is read once.
+#[test]
+fn untagged_manifests_of_google_are_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Refusing::start(Kind::Google);
+    let host = registry.fake.host();
+    registry.store().push(&["main"], &pinned());
+    let lost = old("lost");
+    for image in [old("a"), young("b"), lost.clone()] {
+        registry.store().push(&[], &image);
+    }
+    let app = format!("{host}/acme/app");
+    let scene = Scene::new(&config(&host, "untagged: true"), &app, pinned().digest())
+        .env("XDG_CACHE_HOME", directory.path().to_str().unwrap());
+    let run = || {
+        let before = registry.fake.requests().len();
+        let document = scene.prune(&["--image", "app"], 0);
+        let requests = registry.fake.requests().split_off(before);
+        let is_manifest = |path: &str| path.contains("/manifests/sha256:");
+        let mut paths = requests.iter().map(|request| request.path().to_owned());
+        (
+            document,
+            paths.by_ref().filter(|path| is_manifest(path)).count(),
+        )
+    };
+    let (first, requests) = run();
+    assert_eq!(requests, 3);
+    // The candidates are proved by the registry.
+    assert_eq!(run(), (first, 2));
+    // A listed manifest that the registry lost is no candidate.
+    let path = format!("GET /v2/acme/app/manifests/{}", lost.digest());
+    registry
+        .store()
+        .hook(&path, |_| Some(Reaction::new(404, "")));
+    let (document, _) = run();
+    assert_eq!(document["images"][0]["listed"], 3, "{document}");
+}
+
+#[test]
+fn unusable_cache_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let real = repository(&file, FEW);
+    let (first, requests) = prune(&real, &[]);
+    assert_eq!(prune(&real, &[]), (first.clone(), requests));
+    assert_eq!(prune(&real, &["--no-cache"]), (first, requests));
 }

@@ -2,13 +2,13 @@
 //!
 //! Only the content of a digest is known from here, never that a registry still has it. Bytes are hashed when they
 //! are read, so a damaged or foreign file is an absent one. Each file is written next to its place and renamed, so
-//! that concurrent runs need no lock. Deleting the directory costs time, and the dates of manifests that a registry lost.
+//! that concurrent runs need no lock. Deleting the directory costs only time.
 //!
 //! The last known digests of a repository's tags decide how a tag is requested (HEAD if the manifest is known), and
-//! nothing else.
+//! nothing else. They are one file for each repository, next to the documents, and count for the same limits.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::Write as _,
     fs::{self, File},
     io::{self, Read as _, Write as _},
@@ -22,9 +22,10 @@ use std::{
 
 use crate::oci::{Digest, MAX_DOCUMENT, RawManifest, Tag};
 
-/// The maximum size of all documents, in bytes, and their maximum number.
-const MAX_BYTES: u64 = 512 * 1024 * 1024;
-const MAX_FILES: usize = 400_000;
+/// The maximum size of all files, in bytes, and their maximum number. Three quarters of both, which an eviction
+/// leaves, are enough for 100,000 tags of two platforms: an index, two manifests and two configs each.
+const MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+const MAX_FILES: usize = 800_000;
 /// The age after which a document that is used is marked as used again.
 const REFRESH: Duration = Duration::from_secs(86_400);
 /// The maximum size of the file with the tags of a repository, in bytes.
@@ -39,7 +40,9 @@ pub(crate) struct DocumentCache {
     /// The file with the tags of the repository.
     tags_file: PathBuf,
     tags: Mutex<HashMap<Tag, Digest>>,
-    /// Whether this run wrote a document.
+    /// The documents that this run fetched.
+    fetched: Mutex<HashSet<Digest>>,
+    /// Whether this run wrote a file.
     has_grown: AtomicBool,
     /// The wall clock.
     now: fn() -> SystemTime,
@@ -55,12 +58,14 @@ struct CachedDocument {
 impl DocumentCache {
     /// `directory`: that of repin in the user's cache; `repository`: the URL of the repository.
     pub(crate) fn open(directory: &Path, repository: &str, now: fn() -> SystemTime) -> Self {
+        let directory = directory.join("documents");
         let name = Digest::of(repository.as_bytes()).hex();
         let tags_file = directory.join("tags").join(name);
         Self {
-            directory: directory.join("documents"),
+            directory,
             tags: Mutex::new(read_tags(&tags_file).unwrap_or_default()),
             tags_file,
+            fetched: Mutex::default(),
             has_grown: AtomicBool::new(false),
             now,
         }
@@ -69,13 +74,20 @@ impl DocumentCache {
     /// The digest that a tag had, if its manifest is known.
     pub(super) fn known_digest(&self, tag: &Tag) -> Option<Digest> {
         let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = *tags.get(tag)?;
-        self.path(digest).is_file().then_some(digest)
+        tags.get(tag)
+            .copied()
+            .filter(|digest| self.contains(*digest))
     }
 
-    /// Whether the manifest of a tag is known, unless the tag was moved.
-    pub(crate) fn knows(&self, tag: &Tag) -> bool {
-        self.known_digest(tag).is_some()
+    /// Whether a document is known.
+    pub(super) fn contains(&self, digest: Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// Whether this run fetched a document, so that the registry has it.
+    pub(crate) fn was_fetched(&self, digest: Digest) -> bool {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.contains(&digest)
     }
 
     pub(super) fn manifest(&self, digest: Digest) -> Option<RawManifest> {
@@ -115,8 +127,11 @@ impl DocumentCache {
         })
     }
 
-    /// Stores a verified document. A failure costs only time.
+    /// Stores a verified document that was fetched. A failure costs only time.
     pub(super) fn store(&self, digest: Digest, media_type: Option<&str>, bytes: &[u8]) {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.insert(digest);
+        drop(fetched);
         let path = self.path(digest);
         let media_type = media_type.unwrap_or_default();
         let is_line = media_type.len() <= MAX_MEDIA_TYPE && !media_type.contains('\n');
@@ -128,22 +143,37 @@ impl DocumentCache {
         }
     }
 
-    /// Stores the tags of a complete listing, and removes the least recently used documents if there are too many.
-    pub(crate) fn finish(&self, tags: &BTreeMap<Tag, Digest>) {
+    /// Stores the digests of tags. `listed`: all tags of the repository; the digests of the others are forgotten.
+    pub(crate) fn store_tags(
+        &self,
+        listed: &BTreeSet<Tag>,
+        read: impl IntoIterator<Item = (Tag, Digest)>,
+    ) {
+        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        tags.extend(read);
+        tags.retain(|tag, _| listed.contains(tag));
         let mut text = String::new();
-        for (tag, digest) in tags {
+        for (tag, digest) in tags.iter() {
             let _ = writeln!(text, "{tag} {digest}");
         }
         // Without it, the next run requests every manifest again.
-        let _ = write(&self.tags_file, &[text.as_bytes()]);
-        if self.has_grown.load(Ordering::Relaxed) {
-            let _ = remove_oldest(&self.directory, MAX_BYTES, MAX_FILES);
+        if write(&self.tags_file, &[text.as_bytes()]).is_ok() {
+            self.has_grown.store(true, Ordering::Relaxed);
         }
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
         let digits = digest.hex();
         self.directory.join(&digits[..2]).join(digits)
+    }
+}
+
+impl Drop for DocumentCache {
+    /// Removes the least recently used files if there are too many, also after a failed run.
+    fn drop(&mut self) {
+        if self.has_grown.load(Ordering::Relaxed) {
+            let _ = remove_oldest(&self.directory, MAX_BYTES, MAX_FILES);
+        }
     }
 }
 
@@ -178,12 +208,12 @@ fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes documents until three quarters of both limits remain, if one is exceeded.
+/// Removes files until three quarters of both limits remain, if one is exceeded.
 fn remove_oldest(directory: &Path, max_bytes: u64, max_files: usize) -> io::Result<()> {
     let mut files = Vec::new();
     let mut bytes = 0;
     for part in fs::read_dir(directory)? {
-        // A foreign file is no directory, and another run may remove a document.
+        // A foreign file is no directory, and another run may remove a file.
         for file in fs::read_dir(part?.path()).into_iter().flatten().flatten() {
             let Ok(metadata) = file.metadata() else {
                 continue;
@@ -246,11 +276,47 @@ mod tests {
         let (known, unknown) = (Digest::of(b"known"), Digest::of(b"unknown"));
         let cache = DocumentCache::open(directory.path(), "r", SystemTime::now);
         cache.store(known, None, b"known");
-        cache.finish(&[(tag("a"), known), (tag("b"), unknown)].into());
-        let again = DocumentCache::open(directory.path(), "r", SystemTime::now);
+        let listed = BTreeSet::from([tag("a"), tag("b"), tag("c")]);
+        let read = [(tag("a"), known), (tag("b"), unknown), (tag("c"), known)];
+        cache.store_tags(&listed, read);
+        let open = |repository| DocumentCache::open(directory.path(), repository, SystemTime::now);
+        let again = open("r");
         assert_eq!(again.known_digest(&tag("a")), Some(known));
-        assert!(!again.knows(&tag("b")), "its manifest is not known");
-        assert!(!DocumentCache::open(directory.path(), "other", SystemTime::now).knows(&tag("a")));
+        assert_eq!(again.known_digest(&tag("b")), None, "unknown manifest");
+        assert_eq!(open("other").known_digest(&tag("a")), None);
+        // A tag that an interrupted listing did not read keeps its digest.
+        again.store_tags(&BTreeSet::from([tag("a"), tag("b")]), [(tag("b"), known)]);
+        let known_digests = ["a", "b", "c"].map(|name| open("r").known_digest(&tag(name)));
+        assert_eq!(known_digests, [Some(known), Some(known), None]);
+    }
+
+    #[test]
+    fn only_fetched_documents_are_proved() {
+        let directory = tempfile::tempdir().unwrap();
+        let digest = Digest::of(b"a");
+        for _ in 0..2 {
+            let cache = DocumentCache::open(directory.path(), "r", SystemTime::now);
+            let _ = cache.blob(digest);
+            assert!(!cache.was_fetched(digest));
+            cache.store(digest, None, b"a");
+            assert!(cache.was_fetched(digest));
+        }
+    }
+
+    /// Documents of the size that builds with 15 layers and 60 lines of history produce.
+    #[test]
+    fn limits_fit_hundred_thousand_tags_of_two_platforms() {
+        const TAGS: u64 = 100_000;
+        const INDEX: u64 = 4 * 500;
+        const MANIFEST: u64 = 500 + 15 * 250;
+        const CONFIG: u64 = 2_000 + 15 * 75 + 60 * 150;
+        // One more file contains all tags, of at most 128 characters each.
+        let files = TAGS * (1 + 2 + 2) + 1;
+        let tags = TAGS * (128 + 1 + 71 + 1);
+        let bytes = TAGS * (INDEX + 2 * MANIFEST + 2 * CONFIG) + tags;
+        assert!(files <= MAX_FILES as u64 / 4 * 3, "{files}");
+        assert!(bytes <= MAX_BYTES / 4 * 3, "{bytes}");
+        assert!(tags <= MAX_TAGS, "{tags}");
     }
 
     #[test]

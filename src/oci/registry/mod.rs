@@ -105,6 +105,14 @@ impl Source {
         }
     }
 
+    /// Whether a manifest is in the user's cache, so that it is not requested by GET unless the tag was moved.
+    pub(crate) fn is_cached(&self, reference: &TagOrDigest) -> bool {
+        self.cache().is_some_and(|cache| match reference {
+            TagOrDigest::Tag(tag) => cache.known_digest(tag).is_some(),
+            TagOrDigest::Digest(digest) => cache.contains(*digest),
+        })
+    }
+
     /// The known manifest of a digest, or of a tag that still has a known digest. Anything else is requested.
     async fn cached_manifest(
         &self,

@@ -5,8 +5,10 @@
 //!
 //! Fetches manifests concurrently.
 
+mod dates;
 mod ecr;
 mod ghcr;
+mod hub;
 mod registry;
 mod unlisted;
 mod untag;

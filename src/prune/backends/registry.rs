@@ -1,24 +1,20 @@
 //! Plain registries: only tags can be listed, and a manifest is deleted by its digest, with all of its
 //! tags.
 //!
-//! The config or an annotation contains the date of a version. It is only read for versions that may be
-//! candidates.
+//! Only the dates of versions that may be candidates are read.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::Arc,
-    time::SystemTime,
 };
-
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     base::error::{Class, Code, Error},
     oci::{
-        CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest, date,
-        registry::{Deletion, DocumentCache, Remote, Source, pull_limit_error},
+        CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest,
+        registry::{Deletion, DocumentCache, Remote, Source},
     },
     prune::{
         Child, Dangling, ImageProtection, Listing, Node, Progress, Rules, Scope, Version,
@@ -39,7 +35,7 @@ pub(crate) struct Registry {
     pub(super) source: Source,
     /// The same repository, with the documents in the user's cache. It proves no existence.
     pub(super) cached: Source,
-    cache: Option<Arc<DocumentCache>>,
+    pub(super) cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
     pub(super) is_on_hub: bool,
     /// The tags with known digests.
@@ -51,15 +47,16 @@ pub(crate) struct Registry {
 }
 
 /// The sources of the date of a manifest.
-struct DateSource {
-    annotation: Option<String>,
-    config: Option<Descriptor>,
+pub(super) struct DateSource {
+    pub(super) annotation: Option<String>,
+    pub(super) config: Option<Descriptor>,
 }
 
 /// The data of a repository while it is read.
 pub(super) struct RepositoryReader {
     pub(super) listing: Listing,
-    date_sources: HashMap<Digest, DateSource>,
+    /// `None` if the date cannot be determined.
+    pub(super) date_sources: HashMap<Digest, Option<DateSource>>,
 }
 
 impl Registry {
@@ -108,17 +105,21 @@ impl Registry {
             listing: Listing::new(Vec::new(), tags.clock),
             date_sources: HashMap::new(),
         };
-        let names = tags.tags.unwrap_or_default();
-        self.check_pull_limit(&names).await?;
         let missing = self
-            .read_tags(&self.cached, names, &mut reader, progress)
+            .read_tags(
+                &self.cached,
+                tags.tags.unwrap_or_default(),
+                &mut reader,
+                progress,
+            )
             .await?;
         reader.listing.dangling = self.dangling(missing).await?;
         self.read_unfinished(&mut reader, progress).await?;
         let mut untagged = BTreeSet::from_iter(tags.untagged);
         if rules.prune.untagged {
             let listed = std::mem::take(&mut untagged);
-            self.read_unknown(listed, &mut reader, progress).await?;
+            self.read_unknown(&self.cached, listed, &mut reader, progress)
+                .await?;
         }
         let eligible: Vec<Digest> = reader
             .listing
@@ -133,14 +134,19 @@ impl Registry {
         } else {
             protection.pinned()
         };
-        self.read_unknown(unread, &mut reader, progress).await?;
-        self.read_dates(eligible, &mut reader, progress).await?;
+        self.read_unknown(&self.source, unread, &mut reader, progress)
+            .await?;
+        self.read_dates(&self.cached, eligible, &mut reader, progress)
+            .await?;
+        self.prove_candidates(protection, rules, &mut reader, progress)
+            .await?;
         if is_complete
             || !judge(&reader.listing, protection, rules)
                 .candidates
                 .is_empty()
         {
-            self.read_unknown(untagged, &mut reader, progress).await?;
+            self.read_unknown(&self.cached, untagged, &mut reader, progress)
+                .await?;
             self.read_running(protection, &mut reader, progress).await?;
             self.read_mentioned(protection, &mut reader, progress)
                 .await?;
@@ -150,31 +156,7 @@ impl Registry {
                 .await?;
         }
         self.find_different_date(&mut reader, progress).await?;
-        if let Some(cache) = &self.cache {
-            let versions = reader.listing.versions.iter();
-            let tags = versions.flat_map(|version| {
-                let tags = version.tags.iter().cloned();
-                tags.map(|tag| (tag, version.digest))
-            });
-            cache.finish(&tags.collect());
-        }
         Ok(reader.listing)
-    }
-
-    /// Refuses to read more tags than Docker Hub still allows.
-    async fn check_pull_limit(&self, names: &[Tag]) -> Result<(), Error> {
-        let Some(first) = names.first().filter(|_| self.is_on_hub) else {
-            return Ok(());
-        };
-        let estimate = self.remote.estimate(&TagOrDigest::Tag(first.clone())).await;
-        // A HEAD request is no pull.
-        let is_pulled = |tag: &&Tag| self.cache.as_ref().is_none_or(|cache| !cache.knows(tag));
-        let needed = names.iter().filter(is_pulled).count() as u64;
-        // The listing repeats a failed request and reports its failure.
-        match estimate.ok().and_then(|estimate| estimate.pulls) {
-            Some(remaining) if remaining < needed => Err(pull_limit_error(remaining, needed)),
-            _ => Ok(()),
-        }
     }
 
     pub(super) fn source(&self) -> &Source {
@@ -200,10 +182,14 @@ impl Registry {
             },
             date_sources: HashMap::new(),
         };
-        let names = tags.tags.unwrap_or_default();
-        // Right before and after deletions, each tag is proved by its bytes.
+        // Right before and after deletions, each tag is proved by its bytes, except on Docker Hub.
         let missing = self
-            .read_tags(&self.source, names, &mut reader, progress)
+            .read_tags(
+                &self.source,
+                tags.tags.unwrap_or_default(),
+                &mut reader,
+                progress,
+            )
             .await?;
         let dangling = missing.into_iter().map(|tag| Dangling { tag, id: None });
         reader.listing.dangling = dangling.collect();
@@ -219,7 +205,8 @@ impl Registry {
             .map(|version| version.digest)
             .filter(|digest| !tagged.contains(digest))
             .collect();
-        self.read_untagged(unread, &mut reader, progress).await?;
+        self.read_untagged(&self.source, unread, &mut reader, progress)
+            .await?;
         backends::nested(&self.source, &mut reader.listing, progress).await?;
         Ok(reader.listing)
     }
@@ -239,7 +226,8 @@ impl Registry {
         let tags: BTreeSet<Tag> = tags.into_iter().collect();
         let mut dangling = Vec::new();
         for tag in missing {
-            if !tags.contains(&tag) || self.resolve(&tag).await?.is_some() {
+            let reference = TagOrDigest::Tag(tag.clone());
+            if !tags.contains(&tag) || self.resolve(&reference).await?.is_some() {
                 let message = format!(
                     "{}:{tag} was listed without a manifest, and is no longer listed",
                     self.source
@@ -260,25 +248,38 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<Vec<Tag>, Error> {
+        let listed: BTreeSet<Tag> = names.iter().cloned().collect();
         self.known.borrow_mut().extend(names.iter().cloned());
-        let mut missing = Vec::new();
-        progress.begin("reading tags", Some(names.len()));
         let wants = names
             .into_iter()
             .map(|tag| (tag.clone(), TagOrDigest::Tag(tag)))
             .collect();
-        let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-        backends::read(source, wants, progress, |tag, found| {
-            let Some(found) = found else {
-                missing.push(tag);
-                return Ok(());
-            };
-            reader.add_manifest(found.digest, &found.value);
-            versions.entry(found.digest).or_default().push(tag);
+        let (mut found, wants) = self.reported(wants, &reader.listing.nodes, progress).await;
+        self.check_pull_limit(source, &wants).await?;
+        let mut missing = Vec::new();
+        progress.begin("reading tags", Some(wants.len()));
+        let result = backends::read(source, wants, progress, |tag, manifest| {
+            match manifest {
+                Some(manifest) => {
+                    reader.add_manifest(manifest.digest, &manifest.value);
+                    found.push((tag, manifest.digest));
+                }
+                None => missing.push(tag),
+            }
             Ok(())
         })
-        .await?;
-        for (digest, tags) in versions {
+        .await;
+        // Also if the listing failed, so that the next run requests the others.
+        if let Some(cache) = &self.cache {
+            cache.store_tags(&listed, found.iter().cloned());
+        }
+        result?;
+        let mut versions: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+        for (tag, digest) in found {
+            versions.entry(digest).or_default().push(tag);
+        }
+        for (digest, mut tags) in versions {
+            tags.sort();
             reader.listing.versions.push(Version {
                 id: None,
                 digest,
@@ -291,100 +292,35 @@ impl Registry {
     /// Fetches untagged versions by digest. Missing ones are omitted.
     pub(super) async fn read_untagged(
         &self,
+        source: &Source,
         digests: BTreeSet<Digest>,
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let wants: Vec<_> = digests
+        let wants = digests
             .into_iter()
             .map(|digest| (digest, TagOrDigest::Digest(digest)))
             .collect();
+        let (found, wants) = self.reported(wants, &reader.listing.nodes, progress).await;
+        let mut found: Vec<Digest> = found.into_iter().map(|(digest, _)| digest).collect();
+        self.check_pull_limit(source, &wants).await?;
         progress.begin("reading untagged digests", Some(wants.len()));
-        backends::read(&self.source, wants, progress, |digest, found| {
-            if let Some(found) = found {
-                reader.add_manifest(digest, &found.value);
-                reader.listing.versions.push(Version {
-                    id: None,
-                    digest,
-                    tags: Vec::new(),
-                });
+        backends::read(source, wants, progress, |digest, manifest| {
+            if let Some(manifest) = manifest {
+                reader.add_manifest(digest, &manifest.value);
+                found.push(digest);
             }
             Ok(())
         })
-        .await
-    }
-
-    /// Fetches the dates of `wanted` and of their entries.
-    async fn read_dates(
-        &self,
-        wanted: Vec<Digest>,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let mut fresh: BTreeSet<Digest> = wanted.into_iter().collect();
-        let mut wanted = fresh.clone();
-        while !fresh.is_empty() {
-            let unread = fresh
-                .iter()
-                .filter(|digest| !reader.date_sources.contains_key(digest));
-            let unread: Vec<_> = unread
-                .map(|digest| (*digest, TagOrDigest::Digest(*digest)))
-                .collect();
-            progress.begin("reading platforms", Some(unread.len()));
-            backends::read(&self.cached, unread, progress, |digest, found| {
-                match found {
-                    Some(found) => reader.add_manifest(digest, &found.value),
-                    None => {
-                        reader.listing.lost.insert(digest);
-                    }
-                }
-                Ok(())
-            })
-            .await?;
-            let children = fresh
-                .iter()
-                .filter_map(|digest| reader.listing.nodes.get(digest));
-            let children = children
-                .flat_map(|node| &node.children)
-                .filter(|child| !child.is_attestation);
-            // Digests form no cycle, so the entries end.
-            fresh = children.map(|child| child.digest).collect();
-            wanted.extend(&fresh);
+        .await?;
+        for digest in found {
+            reader.listing.versions.push(Version {
+                id: None,
+                digest,
+                tags: Vec::new(),
+            });
         }
-        let sources: Vec<_> = wanted
-            .iter()
-            .filter_map(|digest| Some((*digest, reader.date_sources.get(digest)?)))
-            .collect();
-        progress.begin("reading configs", Some(sources.len()));
-        let dates = stream::iter(sources).map(|(digest, source)| async move {
-            let date = self.read_date(source).await;
-            progress.step();
-            date.map(|date| (digest, date))
-        });
-        let dates: Vec<(Digest, Option<SystemTime>)> =
-            dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
-        reader.listing.dates.extend(
-            dates
-                .into_iter()
-                .filter_map(|(digest, date)| Some((digest, date?))),
-        );
         Ok(())
-    }
-
-    /// The later date of annotation and config; `None` if one of them is malformed.
-    async fn read_date(&self, source: &DateSource) -> Result<Option<SystemTime>, Error> {
-        let config = match &source.config {
-            Some(config) => self.cached.config(config).await?.value.created,
-            None => None,
-        };
-        let mut latest = None;
-        for text in source.annotation.iter().chain(&config) {
-            let Some(date) = date::parse(text) else {
-                return Ok(None);
-            };
-            latest = latest.max(Some(date));
-        }
-        Ok(latest)
     }
 
     /// If all known dates are equal, fetches more dates until one differs. Equal dates of some
@@ -411,7 +347,8 @@ impl Registry {
             }
             let mut unknown = batch.to_vec();
             unknown.retain(|digest| reader.listing.created(*digest).is_none());
-            self.read_dates(unknown, reader, progress).await?;
+            self.read_dates(&self.cached, unknown, reader, progress)
+                .await?;
         }
         Ok(())
     }
@@ -476,7 +413,7 @@ impl Registry {
         }
         let mut remaining = 0;
         for tag in &version.tags {
-            match self.resolve(tag).await? {
+            match self.resolve(&TagOrDigest::Tag(tag.clone())).await? {
                 Some(digest) if digest == version.digest => remaining += 1,
                 Some(other) => {
                     return Ok(CurrentState::Changed(format!(
@@ -493,23 +430,15 @@ impl Registry {
         })
     }
 
-    pub(super) async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
-        Ok(self
-            .source
-            .manifest(&TagOrDigest::Tag(tag.clone()), None)
-            .await?
-            .map(|found| found.digest))
-    }
-
     /// Whether the manifest no longer exists.
     pub(super) async fn is_deleted(&self, version: &Version) -> Result<bool, Error> {
         let want = TagOrDigest::Digest(version.digest);
-        Ok(self.source.manifest(&want, None).await?.is_none())
+        Ok(self.resolve(&want).await?.is_none())
     }
 }
 
 impl RepositoryReader {
-    fn add_manifest(&mut self, digest: Digest, manifest: &Manifest) {
+    pub(super) fn add_manifest(&mut self, digest: Digest, manifest: &Manifest) {
         let (annotations, config) = match manifest {
             Manifest::Image(image) => (&image.annotations, Some(&image.config)),
             Manifest::Index(index) => (&index.annotations, None),
@@ -517,13 +446,11 @@ impl RepositoryReader {
         let config = config
             .filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()))
             .cloned();
-        self.date_sources.insert(
-            digest,
-            DateSource {
-                annotation: annotations.get(CREATED_ANNOTATION).cloned(),
-                config,
-            },
-        );
+        let source = DateSource {
+            annotation: annotations.get(CREATED_ANNOTATION).cloned(),
+            config,
+        };
+        self.date_sources.insert(digest, Some(source));
         self.listing
             .nodes
             .insert(digest, Node::from_manifest(manifest));

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Registry, registry::RepositoryReader};
 use crate::{
     base::error::{Class, Code, Error},
-    oci::{Descriptor, Digest},
+    oci::{Descriptor, Digest, registry::Source},
     prune::{ImageProtection, Progress, Rules, backends, protected},
 };
 
@@ -28,7 +28,8 @@ impl Registry {
             return Ok(());
         };
         let digests = BTreeSet::from_iter(unfinished.digests()?);
-        self.read_unknown(digests.clone(), reader, progress).await?;
+        self.read_unknown(&self.source, digests.clone(), reader, progress)
+            .await?;
         let listing = &mut reader.listing;
         for digest in digests {
             let mut versions = listing.versions.iter();
@@ -46,12 +47,13 @@ impl Registry {
     /// Reads the digests that are not known yet, as versions without a tag.
     pub(super) async fn read_unknown(
         &self,
+        source: &Source,
         mut digests: BTreeSet<Digest>,
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
         digests.retain(|digest| !reader.listing.nodes.contains_key(digest));
-        self.read_untagged(digests, reader, progress).await
+        self.read_untagged(source, digests, reader, progress).await
     }
 
     /// Requests the manifests that are attached to protected versions, because they need no tag.
@@ -83,7 +85,7 @@ impl Registry {
             let referrers = referrers.iter().flatten().map(|referrer| referrer.digest);
             let known = &reader.listing.nodes;
             let unread = referrers.filter(|digest| !known.contains_key(digest));
-            self.read_untagged(unread.collect(), reader, progress)
+            self.read_untagged(&self.source, unread.collect(), reader, progress)
                 .await?;
         }
     }
@@ -113,7 +115,8 @@ impl Registry {
         let manifests: Vec<Option<Digest>> =
             requests.buffered(backends::MAX_REQUESTS).collect().await;
         let manifests = manifests.into_iter().flatten().collect();
-        self.read_untagged(manifests, reader, progress).await
+        self.read_untagged(&self.source, manifests, reader, progress)
+            .await
     }
 
     /// Requests the unlisted digests that tracked files contain after `sha256:`, since an untagged index
@@ -139,7 +142,8 @@ impl Registry {
                 "run prune in a repository without these files, which are probably lock files";
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
-        self.read_untagged(unlisted, reader, progress).await?;
-        backends::nested(&self.cached, &mut reader.listing, progress).await
+        self.read_untagged(&self.source, unlisted, reader, progress)
+            .await?;
+        backends::nested(&self.source, &mut reader.listing, progress).await
     }
 }

@@ -95,7 +95,7 @@ impl Registry {
         }
         self.untagged.borrow_mut().insert(version.digest);
         for tag in &version.tags {
-            match self.resolve(tag).await? {
+            match self.resolve(&TagOrDigest::Tag(tag.clone())).await? {
                 Some(digest) if digest == version.digest => {}
                 None => continue,
                 Some(other) => return Err(moved(tag, version.digest, other)),

@@ -9,6 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
+    Digest,
     images::Image,
     registry::{Protection, Registry},
     scene::{Scene, days_ago},
@@ -75,6 +76,24 @@ impl Real {
         all.iter()
             .map(|tag| tag.as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// Takes a manifest out of the registry's storage; its tags stay. A garbage collection that
+    /// races a push has the same effect (distribution/distribution, issue 1755).
+    pub fn lose(&self, digest: Digest) {
+        let path = format!(
+            "data/docker/registry/v2/repositories/acme/app/_manifests/revisions/sha256/{}",
+            digest.hex()
+        );
+        std::fs::remove_dir_all(self.storage.path().join(path)).unwrap();
+    }
+    /// Takes the blob of an image's config out of the registry's storage.
+    pub fn lose_config(&self, image: &Image) {
+        let manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+        let digest = manifest["config"]["digest"].as_str().unwrap();
+        let digits = digest.strip_prefix("sha256:").unwrap();
+        let path = format!("data/docker/registry/v2/repositories/acme/app/_layers/sha256/{digits}");
+        std::fs::remove_dir_all(self.storage.path().join(path)).unwrap();
     }
 
     /// Deletions so far.

@@ -78,7 +78,10 @@ pub(super) fn run(
                 let message =
                     format!("{name}: neither a pin nor a label states the tag of {digest}");
                 let error = Error::new(Class::Failed, Code::PIN_UNTAGGED, message);
-                errors.push(error.help("name it with --tag TAG"));
+                let help = format!(
+                    "select one: `repin prune restore --image {name} --digest {digest} --tag TAG --apply`"
+                );
+                errors.push(error.help(help));
             }
         }
         rows.push(row);
@@ -160,6 +163,7 @@ fn report(
         0 if is_unchecked || !is_complete => return,
         0 => "every pinned digest has a tag".to_owned(),
         _ if set > 0 => format!("{} set", counted(set, "tag")),
+        _ if !is_complete => "nothing was changed".to_owned(),
         missing => format!(
             "nothing was changed; --apply would set {}",
             counted(missing, "tag")

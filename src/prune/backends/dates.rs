@@ -1,0 +1,194 @@
+//! The dates of versions, in the configs and annotations of a version and its platforms.
+//!
+//! The user's cache contains most of these documents, also those that the registry lost. A version whose date is known
+//! only from such a document is protected in a run without the cache, so the documents of candidates are read again.
+
+use std::{collections::BTreeSet, time::SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    Registry,
+    registry::{DateSource, RepositoryReader},
+};
+use crate::{
+    base::error::{Class, Error},
+    oci::{Digest, TagOrDigest, date, registry::Source},
+    prune::{ImageProtection, Progress, Rules, backends, judge},
+};
+
+impl Registry {
+    /// Fetches the dates of `wanted` and of their entries.
+    pub(super) async fn read_dates(
+        &self,
+        source: &Source,
+        wanted: Vec<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut fresh: BTreeSet<Digest> = wanted.into_iter().collect();
+        let mut wanted = fresh.clone();
+        let mut indexes = BTreeSet::new();
+        while !fresh.is_empty() {
+            let known = &reader.date_sources;
+            let unread = fresh.iter().copied();
+            let unread = unread.filter(|digest| !known.contains_key(digest));
+            // A nested index that the registry lost refuses the run, so the registry must prove it.
+            let (nested, platforms) = unread.partition(|digest| indexes.contains(digest));
+            self.read_entries(&self.source, nested, reader, progress)
+                .await?;
+            self.read_entries(source, platforms, reader, progress)
+                .await?;
+            let children = fresh
+                .iter()
+                .filter_map(|digest| reader.listing.nodes.get(digest));
+            let children = children
+                .flat_map(|node| &node.children)
+                .filter(|child| !child.is_attestation);
+            indexes.extend(
+                children
+                    .clone()
+                    .filter(|child| child.is_index)
+                    .map(|child| child.digest),
+            );
+            // Digests form no cycle, so the entries end.
+            fresh = children.map(|child| child.digest).collect();
+            wanted.extend(&fresh);
+        }
+        let sources: Vec<_> = wanted
+            .iter()
+            .filter_map(|digest| Some((*digest, reader.date_sources.get(digest)?.as_ref()?)))
+            .collect();
+        progress.begin("reading configs", Some(sources.len()));
+        let dates = stream::iter(sources).map(|(digest, date_source)| async move {
+            let date = read_date(source, date_source).await;
+            progress.step();
+            date.map(|date| (digest, date))
+        });
+        let dates: Vec<(Digest, DateResult)> =
+            dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
+        for (digest, date) in dates {
+            match date {
+                DateResult::Known(date) => {
+                    reader.listing.dates.insert(digest, date);
+                }
+                DateResult::Absent => {}
+                DateResult::Unreadable => reader.set_undated(digest),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches entries of indexes. Missing ones are lost.
+    async fn read_entries(
+        &self,
+        source: &Source,
+        digests: Vec<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let wants: Vec<_> = digests
+            .into_iter()
+            .map(|digest| (digest, TagOrDigest::Digest(digest)))
+            .collect();
+        self.check_pull_limit(source, &wants).await?;
+        progress.begin("reading platforms", Some(wants.len()));
+        backends::read(source, wants, progress, |digest, found| {
+            if let Some(found) = found {
+                reader.add_manifest(digest, &found.value);
+            } else {
+                reader.listing.lost.insert(digest);
+                reader.set_undated(digest);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Reads the documents of the candidates that were in the cache from the registry. Without those that the registry
+    /// lost, the candidate has no date.
+    pub(super) async fn prove_candidates(
+        &self,
+        protection: ImageProtection<'_>,
+        rules: &Rules<'_>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let Some(cache) = &self.cache else {
+            return Ok(());
+        };
+        let listing = &reader.listing;
+        let is_proved = |digest: &Digest| {
+            let Some(Some(source)) = reader.date_sources.get(digest) else {
+                return true;
+            };
+            let config = source.config.as_ref().map(|config| config.digest);
+            cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
+        };
+        let (mut candidates, mut documents) = (Vec::new(), BTreeSet::new());
+        for candidate in judge(listing, protection, rules).candidates {
+            let digest = candidate.version.digest;
+            let mut parts = listing.parts(digest);
+            parts.insert(digest);
+            parts.retain(|part| !is_proved(part));
+            if !parts.is_empty() {
+                candidates.push(digest);
+                documents.extend(parts);
+            }
+        }
+        // The registry returned the digest of each tag, which proves its manifest.
+        let tagged = listing.versions.iter();
+        for version in tagged.filter(|version| !version.tags.is_empty()) {
+            documents.remove(&version.digest);
+        }
+        reader
+            .date_sources
+            .retain(|digest, _| !documents.contains(digest));
+        self.read_dates(&self.source, candidates, reader, progress)
+            .await?;
+        let listing = &mut reader.listing;
+        listing
+            .versions
+            .retain(|version| !version.tags.is_empty() || !listing.lost.contains(&version.digest));
+        Ok(())
+    }
+}
+
+impl RepositoryReader {
+    /// The date cannot be determined, also not by the user's cache.
+    fn set_undated(&mut self, digest: Digest) {
+        self.listing.dates.remove(&digest);
+        self.date_sources.insert(digest, None);
+    }
+}
+
+/// The date of a manifest.
+enum DateResult {
+    Known(SystemTime),
+    /// Neither the annotation nor the config contains a date.
+    Absent,
+    /// One of them is malformed, or the config is missing.
+    Unreadable,
+}
+
+/// The later date of annotation and config.
+async fn read_date(source: &Source, date: &DateSource) -> Result<DateResult, Error> {
+    let config = match &date.config {
+        Some(config) => match source.config(config).await {
+            Ok(config) => config.value.created,
+            Err(error) if error.class == Class::MissingContent => {
+                return Ok(DateResult::Unreadable);
+            }
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let mut latest = None;
+    for text in date.annotation.iter().chain(&config) {
+        let Some(date) = date::parse(text) else {
+            return Ok(DateResult::Unreadable);
+        };
+        latest = latest.max(Some(date));
+    }
+    Ok(latest.map_or(DateResult::Absent, DateResult::Known))
+}
