@@ -1,6 +1,6 @@
 //! Random histories: the operations of teams, of forges and of attackers.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, fmt::Write as _, mem};
 
 use fastrand::Rng;
 
@@ -220,7 +220,7 @@ impl Generator {
             images.push(Image {
                 name: NAMES[image].to_owned(),
                 repository: self.repository(HOSTS[0], image),
-                image,
+                number: image,
             });
         }
         let mut files = Vec::new();
@@ -230,7 +230,7 @@ impl Generator {
         }
         for (number, file) in files.iter().enumerate() {
             let pinned = images.iter().skip(number);
-            let pins = pinned.map(|image| (image.repository.clone(), self.bytes(image.image, 0)));
+            let pins = pinned.map(|image| (image.repository.clone(), self.bytes(image.number, 0)));
             tree.files
                 .insert(format!("{}{file}", directory(path)), pins.collect());
         }
@@ -333,7 +333,7 @@ impl Generator {
             let paths: Vec<_> = tree.configs.keys().cloned().collect();
             let other = self.pick(&paths);
             self.pin(&mut tree, &other, build, &|_, _| true);
-            message += &format!("\nRepin-Set: {} ({other})", revision(build));
+            let _ = write!(message, "\nRepin-Set: {} ({other})", revision(build));
         }
         self.lie(tree, message)
     }
@@ -444,7 +444,7 @@ impl Generator {
                 continue;
             }
             if kind < 5 {
-                let repository = self.repository(host, image.image);
+                let repository = self.repository(host, image.number);
                 let old = mem::replace(&mut image.repository, repository.clone());
                 for file in &config.files {
                     let file = tree.files.get_mut(&format!("{}{file}", directory(path)));
@@ -456,7 +456,7 @@ impl Generator {
                 }
             }
             if (4..7).contains(&kind) {
-                image.name = format!("{}-{}", NAMES[image.image], self.rng.usize(..2));
+                image.name = format!("{}-{}", NAMES[image.number], self.rng.usize(..2));
             }
         }
         if kind == 7 {
@@ -580,7 +580,7 @@ impl Generator {
                 let mut message = "Squash (#9)".to_owned();
                 for commit in self.commits_since(main, branch) {
                     let squashed = &self.commits[commit].message;
-                    message += &format!("\n\n* {squashed}");
+                    let _ = write!(message, "\n\n* {squashed}");
                 }
                 self.add(vec![main], (tree, message))
             }

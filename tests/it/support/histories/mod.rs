@@ -30,7 +30,7 @@ pub struct Image {
     pub name: String,
     pub repository: String,
     /// The image that the generator pins; the oracle knows it only by its pins.
-    pub image: usize,
+    pub number: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,11 @@ pub struct History {
 pub fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("REPIN_HISTORIES");
     0..count.map_or(500, |count| count.parse().unwrap())
+}
+
+/// Whether a run asks every question about each history; a normal one asks about one set.
+pub fn asks_everything() -> bool {
+    std::env::var_os("REPIN_HISTORIES").is_some()
 }
 
 /// The number of images.

@@ -85,7 +85,7 @@ pub struct Answers<'h> {
 struct Record {
     rolls_back: bool,
     is_override: bool,
-    is_record: bool,
+    is_evidence: bool,
 }
 
 impl<'h> Branch<'h> {
@@ -172,6 +172,10 @@ impl<'h> Branch<'h> {
     }
 
     /// The configuration that a commit of the line moved to `path`; `None` if git cannot tell.
+    #[allow(
+        clippy::option_option,
+        reason = "no rename is another answer than an unknown one"
+    )]
     fn renamed(&self, position: usize, path: &str) -> Option<Option<String>> {
         let [old, new] =
             [position - 1, position].map(|at| &self.commits[self.line[at]].tree.configs);
@@ -440,8 +444,8 @@ impl<'h> Branch<'h> {
         }
         let agrees = |revision: &&str| with_path.is_empty() || with_path.contains(revision);
         let has_promotion_title = titled("promote: ").is_some();
-        let promotes = titled("promote: ").filter(agrees).is_some();
-        let rolls_back = titled("rollback: ").filter(agrees).is_some();
+        let promotes = titled("promote: ").as_ref().is_some_and(agrees);
+        let rolls_back = titled("rollback: ").as_ref().is_some_and(agrees);
         let has_trailer = !with_path.is_empty() || !without_path.is_empty();
         let has_override = message
             .lines()
@@ -449,7 +453,7 @@ impl<'h> Branch<'h> {
         Record {
             rolls_back: rolls_back || has_trailer && !has_promotion_title,
             is_override: has_override && (promotes || has_trailer) && sets.len() <= 1,
-            is_record: promotes || rolls_back || has_trailer,
+            is_evidence: promotes || rolls_back || has_trailer,
         }
     }
 
@@ -457,7 +461,7 @@ impl<'h> Branch<'h> {
     fn first_record(&self, set: &Set<'h>) -> Option<usize> {
         let records = self.reachable().filter(|commit| {
             let is_evidence = self.is_evidence(set, *commit) || self.changes_config(set, *commit);
-            is_evidence && self.record(set, *commit).is_record
+            is_evidence && self.record(set, *commit).is_evidence
         });
         records.filter_map(|commit| self.positions[commit]).min()
     }
