@@ -114,6 +114,7 @@ mod support {
     pub(crate) mod authority;
     pub(crate) mod fake;
     pub(crate) mod forge;
+    pub(crate) mod histories;
     pub(crate) mod images;
     pub(crate) mod layout;
     pub(crate) mod machine;

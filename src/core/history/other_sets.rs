@@ -76,8 +76,9 @@ impl History {
         others: &OtherSets,
         scope: HoldScope,
     ) -> Result<Self, GitError> {
-        // A set that begins in the middle of the line may have the path of a former one.
-        let with_own = self.facts.start > 0;
+        // A set that begins in the middle of the line, or that was moved to this path, may have the path of a
+        // former one.
+        let with_own = self.facts.start > 0 || self.facts.paths.len() > 1;
         for held in others.held_for(self.set_path(), with_own, scope)? {
             if !self.is_released(&held) && !self.held.contains(&held) {
                 self.held.push(held);

@@ -2,12 +2,13 @@
 
 pub(crate) mod examples;
 mod log;
+mod random;
 
 use std::path::Path;
 
 use super::{
-    ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, Kind, Order,
-    Promoted, Provenance, UnknownOrder, commit_config, commit_order,
+    ChangedFile, ClaimedTags, CommitConfig, CommitOrder, Digests, Gap, History, HoldScope, Kind,
+    Order, OtherSets, Promoted, Provenance, UnknownOrder, commit_config, commit_order,
 };
 use crate::{
     base::{
@@ -650,6 +651,32 @@ fn new_set_at_a_former_path_has_no_past() {
     repo.commit(title('d'));
     repo.publish();
     assert_eq!(summary(&history_in(&repo.join("prod"))).len(), 2);
+}
+
+#[test]
+fn moved_set_inherits_the_holds_of_its_new_path() {
+    let repo = in_directory("prod");
+    for build in ['a', 'b', 'a'] {
+        pins_in(&repo, "prod", build);
+        repo.commit(title(build));
+    }
+    let config = CONFIG.replace(".github/workflows/*.yml", "*.yml");
+    repo.write("live/repin.yaml", config);
+    pins_in(&repo, "live", 'a');
+    repo.commit("chore: add live");
+    repo.git(&["rm", "-q", "-r", "prod"]);
+    repo.commit("chore: remove prod");
+    repo.git(&["mv", "live", "prod"]);
+    repo.commit("chore: move live");
+    repo.publish();
+    let root = repo.join("prod");
+    let moved = history_in(&root);
+    // Control: the set itself never pinned the build.
+    assert!(!is_held(&moved, 'b'));
+    let git = Git::open(&root).unwrap();
+    let others = OtherSets::read(&git, &moved.branch, moved.set_path()).unwrap();
+    let moved = moved.with_other_sets(&others, HoldScope::Refusals);
+    assert!(is_held(&moved.unwrap(), 'b'));
 }
 
 #[test]

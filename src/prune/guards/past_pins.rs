@@ -392,8 +392,55 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        support::repo::{CONFIG, Repo},
+        support::{
+            histories::{self, Bytes, IMAGES, generator, oracle::Branch},
+            repo::{CONFIG, Repo},
+        },
     };
+
+    /// The number of histories in one repository.
+    const TOGETHER: usize = 50;
+
+    /// Every digest that a commit pinned is protected, and no other one than those in files.
+    #[test]
+    fn pins_of_random_histories_are_protected() {
+        let seeds: Vec<_> = histories::seeds().collect();
+        for seeds in seeds.chunks(TOGETHER) {
+            let made: Vec<_> = seeds.iter().map(|seed| generator::history(*seed)).collect();
+            let repo = Repo::empty();
+            repo.write("repin.yaml", CONFIG);
+            let digest =
+                |history: &histories::History, bytes: Bytes| bytes.digest(history.seed).to_string();
+            let ids = histories::import(repo.path(), &made, &digest);
+            let mut tips = BTreeSet::new();
+            for (history, ids) in made.iter().zip(&ids) {
+                let heads = history.heads.iter().chain([&history.tip]);
+                tips.extend(heads.map(|head| ObjectId::parse(ids[*head].as_bytes()).unwrap()));
+            }
+            let git = Git::open(repo.path()).unwrap();
+            let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
+            let mut past = BranchConfigurations::default();
+            let found = past.read(&git, tips, &config, "it").unwrap();
+            for history in &made {
+                let heads = || history.heads.iter().chain([&history.tip]).copied();
+                let needed = Branch::needed(&history.commits, heads());
+                let present = Branch::present(&history.commits, heads());
+                for number in 0..IMAGES * history.builds {
+                    let bytes = history.bytes(number % IMAGES, number / IMAGES);
+                    let is_protected = found.of(0).contains(bytes.digest(history.seed));
+                    let seed = history.seed;
+                    assert!(
+                        is_protected || !needed.contains(&bytes),
+                        "{seed}: {bytes:?} is needed"
+                    );
+                    assert!(
+                        !is_protected || present.contains(&bytes),
+                        "{seed}: {bytes:?} is not"
+                    );
+                }
+            }
+        }
+    }
 
     /// Only a hostile repository contains such a directory: git refuses to add it.
     #[test]
