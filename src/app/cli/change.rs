@@ -162,7 +162,7 @@ fn print_text(
     if matches!(finished.effect, Effect::NothingNewer) {
         return;
     }
-    output.print(table(document));
+    output.print(output.local(&table(document)));
     print_checks(&document.checks, &finished.config, output);
     let DiffOptions { stat, no_diff } = diff_options;
     let diff = document.diff_bytes();
@@ -265,7 +265,11 @@ fn write_step_files(
     }
 }
 
+/// The table of the images; empty if the run stopped before it selected a revision.
 fn table(document: &PlanDocument) -> String {
+    if document.title.is_empty() {
+        return String::new();
+    }
     let heading = ["IMAGE", "FROM", "TO", "PINS", "PLATFORMS", "CHECKS"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut labels = Vec::new();
@@ -375,6 +379,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
                 Publication::Missing(Some(command)) => {
                     format!("but not pushed; publish the commit with: {command}")
                 }
+                Publication::Refused(remedy) => format!("but not pushed: {}", plain(remedy)),
                 Publication::Missing(None) => "the repository has no remote".to_owned(),
             };
             format!(
@@ -415,7 +420,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
 pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
     if output.volume >= Volume::Verbose {
         let rows: Vec<_> = checks.iter().map(row).collect();
-        output.print(format!("\n{}", aligned(&[Align::Left; 4], &rows)));
+        output.print(output.local(&format!("\n{}", aligned(&[Align::Left; 4], &rows))));
     }
     output.print_causes(checks, config);
 }

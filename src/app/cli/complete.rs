@@ -15,17 +15,14 @@ use std::{
 
 use clap::error::ErrorKind;
 use clap_complete::{CompleteEnv, CompletionCandidate};
+use jiff::tz::TimeZone;
 
 use crate::{
-    app::report::words::WORDS,
+    app::report::{layout::local, words::WORDS},
     app::workflow::{
         Console, Environment, Interruption, Progress, Services, builds::listed_revisions,
     },
-    base::{
-        error::Code,
-        http::PauseListener,
-        untrusted::{plain, to_minute},
-    },
+    base::{error::Code, http::PauseListener, untrusted::plain},
     config::{self, Config},
     core::history::{History, HistoryEntry},
     git::Git,
@@ -158,7 +155,11 @@ fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<Completion
             continue;
         };
         if revisions.insert(revision) {
-            let help = plain(&format!("{} {}", to_minute(&entry.date), entry.subject));
+            let help = plain(&format!(
+                "{} {}",
+                local(&entry.date, &TimeZone::system()),
+                entry.subject
+            ));
             let candidate = CompletionCandidate::new(revision.as_str());
             candidates.push(candidate.help(Some(help.into())));
         }

@@ -6,6 +6,7 @@
 //! The request log of `-vv`: one line on standard error for each request.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     io::{self, Write},
     mem,
@@ -19,6 +20,7 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
 use tracing::{Dispatch, field::Field};
 use tracing_subscriber::{
     field::MakeExt,
@@ -32,7 +34,7 @@ use crate::{
     app::{
         report::{
             explain::Cause,
-            layout::{Color, Palette},
+            layout::{Color, Palette, with_local_times},
         },
         workflow::{Console, Progress},
     },
@@ -209,6 +211,8 @@ pub(super) struct StandardError {
     pub(super) redraws: bool,
     pub(super) line: ProgressLine,
     pub(super) heading: Heading,
+    /// The time zone of the reader.
+    pub(super) zone: fn() -> TimeZone,
 }
 
 /// The heading of the next message; empty after it was written.
@@ -242,6 +246,11 @@ impl ProgressLine {
 }
 
 impl StandardError {
+    /// A text with the times of the reader's zone.
+    pub(super) fn local<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        with_local_times(text, &(self.zone)())
+    }
+
     /// Writes text, above the line of progress.
     pub(super) fn write(&self, text: &str) {
         let text = &(self.heading.take() + text);
@@ -267,12 +276,12 @@ impl StandardError {
 impl Console for StandardError {
     fn note(&self, text: &str) {
         if self.volume != Volume::Quiet {
-            self.write(&format!("{text}\n"));
+            self.write(&format!("{}\n", self.local(text)));
         }
     }
 
     fn warn(&self, text: &str) {
-        self.write(&format!("warning: {text}\n"));
+        self.write(&format!("warning: {}\n", self.local(text)));
     }
 
     fn progress(&self, message: &str) -> Option<Box<dyn Progress>> {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::builder::StyledStr;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{
@@ -72,6 +73,8 @@ pub(super) struct Output {
     redraws: bool,
     line: ProgressLine,
     heading: Heading,
+    /// The time zone of the reader.
+    zone: fn() -> TimeZone,
     /// Notified before a part of the result is printed.
     pub(super) interruption: Option<Arc<Interruption>>,
     /// The path from the top of the repository to the root, for annotations; empty or with a final
@@ -148,6 +151,7 @@ impl Output {
                 && format == Format::Human,
             line: ProgressLine::default(),
             heading: Heading::default(),
+            zone: environment.zone,
             interruption: None,
             directory: String::new(),
             directories: Directories {
@@ -163,6 +167,11 @@ impl Output {
     pub(super) fn print(&mut self, text: impl AsRef<[u8]>) {
         let text = self.escaped(text.as_ref());
         self.write(&text);
+    }
+
+    /// A text with the times of the reader's zone.
+    pub(super) fn local(&self, text: &str) -> String {
+        self.stderr().local(text).into_owned()
     }
 
     /// The colors of results.
@@ -305,6 +314,7 @@ impl Output {
             redraws: self.redraws,
             line: self.line.clone(),
             heading: self.heading.clone(),
+            zone: self.zone,
         }
     }
 
@@ -318,7 +328,7 @@ impl Output {
     }
 
     pub(super) fn warn(&self, text: &str) {
-        self.write_stderr(&format!("warning: {text}\n"));
+        self.stderr().warn(text);
     }
 
     /// Writes a message to standard error, unless `--quiet` is given.
@@ -402,7 +412,15 @@ impl Output {
     }
 
     fn write_error(&mut self, error: &Error, help: Option<&str>) {
-        self.write_stderr(&diagnostics::error(error, help, self.error_color));
+        // The quoted lines of a file are not changed.
+        let mut shown = error.clone();
+        shown.message = self.local(&shown.message);
+        for note in &mut shown.notes {
+            *note = self.local(note);
+        }
+        let help = help.map(|help| self.local(help));
+        let text = diagnostics::error(&shown, help.as_deref(), self.error_color);
+        self.write_stderr(&text);
         self.record_code(error.code);
     }
 
@@ -420,7 +438,9 @@ impl Output {
                 Status::Fail => {
                     self.write_error(&diagnostics::failed(&cause, config), cause.help());
                 }
-                Status::Warn => self.write_stderr(&diagnostics::warning(&cause)),
+                Status::Warn => {
+                    self.write_stderr(&self.local(&diagnostics::warning(&cause)));
+                }
                 Status::Pass | Status::Skip => {}
             }
         }

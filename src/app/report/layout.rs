@@ -15,9 +15,11 @@
 //! Policy of a page lists their hashes, so a browser applies and runs no others.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fmt::Write as _,
     ops::Bound,
+    sync::LazyLock,
     time::{Duration, SystemTime},
 };
 
@@ -28,6 +30,7 @@ use minijinja::{
     syntax::SyntaxConfig,
     value::{Serde, ValueKind},
 };
+use regex::{Captures, Regex};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -176,11 +179,28 @@ const UNITS: [(u64, u64, &str); 5] = [
 
 /// A date for a reader in `zone`, to the minute, with the offset from UTC.
 pub(crate) fn local(date: &str, zone: &TimeZone) -> String {
-    let Ok(time) = date.parse::<Timestamp>() else {
-        return plain(date);
-    };
-    let time = time.to_zoned(zone.clone());
-    to_minute(&time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+    plain(&with_local_times(date, zone))
+}
+
+/// Converts the times in a text, such as those in the detail of a check, to the form of [`local`]. The texts
+/// themselves are a part of documents, which are the same bytes on every machine.
+pub(crate) fn with_local_times<'t>(text: &'t str, zone: &TimeZone) -> Cow<'t, str> {
+    /// The form of RFC 3339, and that of `to_minute`.
+    static TIME: LazyLock<Regex> = LazyLock::new(|| {
+        let form = r"\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.\d+)?(Z|[+-]\d\d:\d\d)\b";
+        Regex::new(form).expect("the pattern is constant")
+    });
+    TIME.replace_all(text, |time: &Captures<'_>| {
+        let seconds = time.get(3).map_or(":00", |seconds| seconds.as_str());
+        let standard = format!("{}T{}{seconds}{}", &time[1], &time[2], &time[4]);
+        match standard.parse::<Timestamp>() {
+            Ok(instant) => {
+                let instant = instant.to_zoned(zone.clone());
+                to_minute(&instant.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+            }
+            Err(_) => time[0].to_owned(),
+        }
+    })
 }
 
 /// The age of a date; `None` if the date is malformed.
@@ -424,6 +444,12 @@ mod tests {
         ] {
             assert_eq!(local(date, &zone), shown);
         }
+        let text =
+            "before 2026-11-20 14:02Z (2026-11-20T14:02:11.5+01:00), 2026-11-20, 2026-99-20 14:02Z";
+        assert_eq!(
+            with_local_times(text, &zone),
+            "before 2026-11-20 15:02+01:00 (2026-11-20 14:02+01:00), 2026-11-20, 2026-99-20 14:02Z"
+        );
         let date = "2026-11-20T14:02:11+01:00";
         assert_eq!(local(date, &TimeZone::UTC), "2026-11-20 13:02Z");
     }

@@ -5,8 +5,8 @@
 //!
 //! The commands of git that return to a promoted set while its images cannot be verified.
 //!
-//! Commands are suggested only if they restore exactly the pins of the set, in files without uncommitted
-//! changes. Otherwise, there is no suggestion: a wrong one would return to another set, or destroy work.
+//! Commands are suggested only if they restore exactly the pins of the set: others would return to another set.
+//! Uncommitted changes of the files are stashed first, because they would be destroyed.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -22,7 +22,7 @@ use crate::{
     app::report::json::PlanDocument,
     base::{
         error::{Class, Code, Error, Errors},
-        files::{CHART, Files, MAX_CONFIG_SIZE, RelPath, Snapshot, WorkTree},
+        files::{CHART, Files, MAX_CONFIG_SIZE, RelPath, Snapshot},
         untrusted::{plain, shell},
     },
     config::{Config, Operation, Trailer},
@@ -347,7 +347,8 @@ fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Snapshot, Err
 /// The maximum size of a restored file, in bytes.
 const MAX_FILE: u64 = 8 << 20;
 
-/// The commands that return to the set of a revision; `None` if git cannot return exactly to it.
+/// The commands that return to the set of a revision, or the reason that git cannot return exactly to it; `None` if
+/// no commit recorded the set.
 pub(crate) fn git_restore(
     revision: &Revision,
     config: &Config,
@@ -357,54 +358,86 @@ pub(crate) fn git_restore(
     let Provenance::Found(promoted) = site.promoted().ok()?.provenance(revision) else {
         return None;
     };
+    let set = format!(
+        "the set {}, which commit {} made current",
+        plain(revision.as_str()),
+        promoted.commit.short()
+    );
     let git = site.git()?;
-    let head = git.head().ok()?.tip;
-    let tree = WorkTree::new(&config.root);
-    let found = pins::find(&tree, config).ok()?;
-    let mut restored = Snapshot::default();
-    let mut files = Vec::new();
-    for path in files_with_pins(&found) {
-        let current = tree.read(path).ok()?;
-        let former = content(git, &promoted.commit, path)?;
-        if former != current {
-            // The restoration would destroy uncommitted changes.
-            if content(git, &head, path)? != current {
-                return None;
-            }
-            files.push(path.clone());
-        }
-        let chart = path.as_path().with_file_name(CHART);
-        if tree.has_chart(&chart) {
-            restored.note_chart(&RelPath::parse(chart.to_str()?).ok()?);
-        }
-        restored.insert(path.clone(), former);
-    }
-    let found = pins::find(&restored, config).ok()?;
-    let is_exact = !files.is_empty() && is_whole(&found, &promoted, config);
+    let Some(Restoration { files, modified }) = Restoration::find(&promoted, config, git) else {
+        return Some(format!(
+            "git alone cannot return exactly to {set}: HEAD pins it already, or its commit does not contain all of its \
+             pins in the files of HEAD; run the command again once the registry is available"
+        ));
+    };
     let push = OtherCheckout::find(&site).ok()?;
     let push = push.map_or_else(|| "git push".to_owned(), |checkout| checkout.push_command());
-    is_exact.then(|| {
-        let directory = services.environment.directory();
-        let mut git = "git".to_owned();
-        if directory != config.root {
-            git = format!("git -C {}", shell(&config.root.to_string_lossy()));
-        }
-        let push = push.replace("git ", &format!("{git} "));
-        let title = config.templates(Operation::Rollback).title;
-        let title = shell(&title.render(revision.as_str(), &config.name));
-        let trailer = shell(&Trailer::line(revision.as_str(), &config.set_path));
+    let directory = services.environment.directory();
+    let mut git = "git".to_owned();
+    if directory != config.root {
+        git = format!("git -C {}", shell(&config.root.to_string_lossy()));
+    }
+    let push = push.replace("git ", &format!("{git} "));
+    let title = config.templates(Operation::Rollback).title;
+    let title = shell(&title.render(revision.as_str(), &config.name));
+    let trailer = shell(&Trailer::line(revision.as_str(), &config.set_path));
+    let names = |files: &[RelPath]| {
         let names: Vec<_> = files.iter().map(|file| shell(&file.to_string())).collect();
-        let (names, commit) = (names.join(" "), &promoted.commit);
-        format!(
-            "without a check of the images, git returns to the set {}, which commit {} made current; this also undoes \
-             other changes of these files since then. {NOT_CHECKED}:\n  \
-             {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
-             {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}\n\
-             then publish the commit with: {push}",
-            plain(revision.as_str()),
-            commit.short()
-        )
-    })
+        names.join(" ")
+    };
+    let (mut stash, mut pop) = (String::new(), String::new());
+    if !modified.is_empty() {
+        let modified = names(&modified);
+        stash = format!("  {git} --literal-pathspecs stash push -- {modified}\n");
+        pop = format!(
+            "\nthe first command stashes your uncommitted changes of {modified}; after the push, restore them with: {git} stash pop"
+        );
+    }
+    let (names, commit) = (names(&files), &promoted.commit);
+    Some(format!(
+        "without a check of the images, git returns to {set}; this also undoes other changes of these files since \
+         then. {NOT_CHECKED}:\n{stash}  \
+         {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
+         {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}\n\
+         then publish the commit with: {push}{pop}"
+    ))
+}
+
+/// The files to restore for exactly the pins of a set.
+struct Restoration {
+    files: Vec<RelPath>,
+    /// Those with uncommitted changes.
+    modified: Vec<RelPath>,
+}
+
+impl Restoration {
+    /// Compares the files at `HEAD` with those of the set; `None` if they cannot be restored to exactly its pins.
+    fn find(promoted: &Promoted, config: &Config, git: &Git) -> Option<Self> {
+        let head = git.head().ok()?;
+        let committed = files_of(config, git, &head).ok()?;
+        let found = pins::find(&committed, config).ok()?;
+        let mut restored = Snapshot::default();
+        let mut files = Vec::new();
+        for path in files_with_pins(&found) {
+            let former = content(git, &promoted.commit, path)?;
+            if former != content(git, &head.tip, path)? {
+                files.push(path.clone());
+            }
+            let chart = path.as_path().with_file_name(CHART);
+            if committed.has_chart(&chart) {
+                restored.note_chart(&RelPath::parse(chart.to_str()?).ok()?);
+            }
+            restored.insert(path.clone(), former);
+        }
+        let found = pins::find(&restored, config).ok()?;
+        if files.is_empty() || !is_whole(&found, promoted, config) {
+            return None;
+        }
+        let paths: Vec<&RelPath> = files.iter().collect();
+        let BeforeCommit { modified, .. } = git.before_commit(&paths).ok()?.ok()?;
+        let modified = modified.into_iter().map(|file| file.path).collect();
+        Some(Self { files, modified })
+    }
 }
 
 /// The facts that a rollback by git alone does not prove.

@@ -95,16 +95,18 @@ impl Environment {
 
     /// The variables for a container engine: without the tokens of the job and of other
     /// repositories, except those that `smoke.env` lists.
-    pub fn for_engine(&self, config: &Config) -> Vec<(OsString, OsString)> {
+    pub fn for_engine(&self, config: Option<&Config>) -> Vec<(OsString, OsString)> {
         let mut secrets: HashSet<&OsStr> = job_secrets().map(OsStr::new).collect();
-        let freshness = config.freshness.iter().map(|entry| &entry.token_env);
+        let freshness = config.iter().flat_map(|config| &config.freshness);
+        let freshness = freshness.map(|entry| &entry.token_env);
         let prune = config
-            .prune
             .iter()
+            .flat_map(|config| &config.prune)
             .flat_map(|prune| &prune.also_pinned_in)
             .map(|entry| &entry.token_env);
         secrets.extend(freshness.chain(prune).flatten().map(OsStr::new));
-        for name in config.smoke.iter().flat_map(|smoke| &smoke.env) {
+        let smoke = config.iter().flat_map(|config| &config.smoke);
+        for name in smoke.flat_map(|smoke| &smoke.env) {
             secrets.remove(OsStr::new(name));
         }
         let mut variables = Vec::new();
@@ -373,7 +375,7 @@ pub(super) mod tests {
             let text = format!(
                 "version: 1\nfiles: [x]\nimages:\n  a: {{ repository: r.example/a, pins: 1 }}\n{keys}"
             );
-            let variables = environment.for_engine(&config::example(&text));
+            let variables = environment.for_engine(Some(&config::example(&text)));
             let mut names: Vec<_> = variables.into_iter().map(|(name, _)| name).collect();
             names.sort();
             names

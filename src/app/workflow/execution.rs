@@ -15,7 +15,10 @@ use crate::{
         pull_request::head::PullRequestOfSet,
         report::json::{PlanDocument, PullRequest, WaitDocument},
     },
-    base::{error::Errors, text::counted},
+    base::{
+        error::{Class, Error, Errors},
+        text::counted,
+    },
     config::Config,
     core::{apply, plan::FileChange},
     git::ObjectId,
@@ -75,6 +78,8 @@ pub(crate) enum Publication {
     Pushed(String),
     /// It was not pushed; this command does so, if there is a remote.
     Missing(Option<String>),
+    /// The server refused it; the remedy.
+    Refused(String),
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -247,6 +252,14 @@ fn push(
         }
         CommitPush::Failed(errors) => {
             step.done(format!("committed as {id}, but not pushed"));
+            // A repetition of the push helps only if the server was unavailable.
+            let refused = |error: &&Error| matches!(error.class, Class::Refused | Class::Denied);
+            let remedy = errors.iter().find(refused).map(|error| error.remedy());
+            let publication = remedy.map_or(commit.publication, Publication::Refused);
+            let commit = Commit {
+                publication,
+                ..commit
+            };
             Execution::stopped(Effect::Committed(commit), errors.into())
         }
         CommitPush::BranchMoved => {

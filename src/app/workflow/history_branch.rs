@@ -34,16 +34,18 @@ pub(crate) enum BranchRole {
     Local,
 }
 
-/// Finds the branch whose history is read in the repository of `config`.
-pub(crate) fn history_branch(
+/// Finds the branch whose history is read in the repository of `config`; without one, that of a configuration without
+/// settings of branches.
+pub(crate) fn history_branch<'c>(
     git: &Git,
-    config: &Config,
+    config: impl Into<Option<&'c Config>>,
     environment: &Environment,
 ) -> Result<HistoryBranch, GitError> {
     let stated = environment::default_branch(environment, Some(git));
-    let forge = config.forge.as_ref();
+    let config = config.into();
+    let forge = config.and_then(|config| config.forge.as_ref());
     let sources = BranchSources {
-        configured: config.provenance.branch.as_deref(),
+        configured: config.and_then(|config| config.provenance.branch.as_deref()),
         base: forge.and_then(|forge| forge.base.as_deref()),
         ci: stated.as_deref(),
         remote_of: None,

@@ -29,7 +29,7 @@ impl SmokeStage {
         let Some(smoke) = &config.smoke else {
             return Ok(Self { secrets: None });
         };
-        let variables = services.environment.for_engine(config);
+        let variables = services.environment.for_engine(Some(config));
         match Secrets::from_variables(&smoke.env, &variables) {
             Ok(secrets) => Ok(Self {
                 secrets: Some(secrets),
@@ -89,7 +89,7 @@ fn run_in_thread(
     services: &Services,
 ) -> Result<SmokeReport, Errors> {
     let context = EngineContext {
-        variables: services.environment.for_engine(config),
+        variables: services.environment.for_engine(Some(config)),
         machine: services.environment.machine.to_owned(),
         interrupted: services.interruption.flag(),
     };

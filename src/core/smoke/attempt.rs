@@ -22,7 +22,7 @@ use super::{
     engines,
     process::{self, End, InputWriter, Limits, ProcessResult},
 };
-use crate::{config::Smoke, oci::registry::resolve::PlatformFacts};
+use crate::{config::Engine, oci::registry::resolve::PlatformFacts};
 
 /// The time limit for a query to an engine.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -290,7 +290,8 @@ impl Attempt<'_> {
     }
 
     fn command(&self, args: &[String]) -> Command {
-        self.engine.command(self.request.smoke, self.context, args)
+        let engine_args = &self.request.smoke.engine_args;
+        self.engine.command(engine_args, self.context, args)
     }
 
     /// The error in an engine's output: the lines that start like one, or else the last three lines.
@@ -349,19 +350,24 @@ fn is_absence(output: &str) -> bool {
 /// The time limit for a query to an engine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the version or the error of each engine that the smoke command may use. The length of the
+/// Returns the version or the error of each engine that a smoke command may use. The length of the
 /// text is limited. It must be escaped before it is printed.
 pub(crate) fn probe(
-    smoke: &Smoke,
+    engine: Engine,
+    engine_args: &[String],
     context: &EngineContext,
 ) -> Vec<(EngineName, Result<String, String>)> {
-    engines(smoke.engine)
+    engines(engine)
         .iter()
-        .map(|name| (*name, version(*name, smoke, context)))
+        .map(|name| (*name, version(*name, engine_args, context)))
         .collect()
 }
 
-fn version(name: EngineName, smoke: &Smoke, context: &EngineContext) -> Result<String, String> {
+fn version(
+    name: EngineName,
+    engine_args: &[String],
+    context: &EngineContext,
+) -> Result<String, String> {
     let args: &[&str] = match name {
         EngineName::Podman => &["--version"],
         EngineName::Docker => &["version", "--format", "docker {{.Server.Version}}"],
@@ -373,7 +379,7 @@ fn version(name: EngineName, smoke: &Smoke, context: &EngineContext) -> Result<S
         interrupted: Some(&context.interrupted),
         secrets: &secrets,
     };
-    let result = process::run(name.command(smoke, context, &args), None, &limits)
+    let result = process::run(name.command(engine_args, context, &args), None, &limits)
         .map_err(|error| spawn_error(name, &error))?;
     let mut lines: Vec<_> = result.output.lines().map(str::trim).collect();
     lines.retain(|line| !line.is_empty());
@@ -400,7 +406,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
     use super::*;
-    use crate::config::{Engine, WhenUnavailable};
+    use crate::config::{Smoke, WhenUnavailable};
 
     #[test]
     fn zero_time_means_never_started() {
@@ -457,7 +463,7 @@ mod tests {
         };
         program(dir.path(), "podman", "echo \"podman version $*\"");
         program(dir.path(), "docker", "echo Cannot connect >&2; exit 1");
-        let found = probe(&smoke(Engine::Auto), &context);
+        let found = probe(Engine::Auto, &[], &context);
         assert_eq!(
             found[0],
             (
@@ -469,7 +475,7 @@ mod tests {
             found[1],
             (EngineName::Docker, Err("Cannot connect".to_owned()))
         );
-        assert_eq!(probe(&smoke(Engine::Docker), &context).len(), 1);
+        assert_eq!(probe(Engine::Docker, &[], &context).len(), 1);
     }
 
     #[test]

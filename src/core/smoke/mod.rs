@@ -280,8 +280,8 @@ enum Image {
 
 impl EngineName {
     /// The command line of the engine, with only the variables of the context.
-    fn command(self, smoke: &Smoke, context: &EngineContext, args: &[String]) -> Command {
-        let (global, _) = self.split_flags(&smoke.engine_args);
+    fn command(self, engine_args: &[String], context: &EngineContext, args: &[String]) -> Command {
+        let (global, _) = self.split_flags(engine_args);
         let mut command = Command::new(self.as_str());
         command
             .env_clear()

@@ -100,7 +100,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         cx.output
             .print(table(&rows, in_full, cx.output.columns, &zone));
         if let Some(line) = omission(left_out, selection.phrase()) {
-            cx.output.print(line + "\n");
+            cx.output.print(cx.output.local(&line) + "\n");
         }
     }
     errors.extend(list.source_error().into_iter().flatten());

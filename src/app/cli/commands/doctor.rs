@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Args;
 use forge::Connection;
 
-use super::set::{self, SetResults};
+use super::set::{self, SelectedSet, SetResults};
 use crate::{
     app::{
         cli::{
@@ -76,7 +76,13 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     cx.services.shorten_waits();
     let skip = args.if_unconfigured.is_some();
     if args.all {
-        return run_all(skip, cx);
+        return match set::select(cx) {
+            Ok(sets) => run_all(sets, skip, cx),
+            Err(errors) if errors.iter().all(|error| error.code == Code::CONFIG) => {
+                report(without_configuration(&errors, cx), cx)
+            }
+            Err(errors) => Err(errors),
+        };
     }
     let rows = match cx.load_without_images() {
         Ok(config) => {
@@ -89,9 +95,9 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 }
 
 /// Checks every set below the current directory: prints the lines that did not pass, and a table with a row for each set.
-fn run_all(skip: bool, cx: &mut Context) -> Result<Exit, Errors> {
+fn run_all(sets: Vec<SelectedSet>, skip: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let mut results = SetResults::default();
-    for set in set::select(cx)? {
+    for set in sets {
         let Some((path, config)) = results.start(set, cx) else {
             continue;
         };
@@ -131,7 +137,8 @@ fn print_problems(path: &SetPath, rows: &[DoctorRow], cx: &mut Context) -> Resul
     let is_verbose = cx.output.volume >= Volume::Verbose;
     let is_problem =
         |row: &&DoctorRow| is_verbose || matches!(row.status, Status::Fail | Status::Warn);
-    let rows: Vec<_> = rows.iter().filter(is_problem).cloned().collect();
+    let mut rows: Vec<_> = rows.iter().filter(is_problem).cloned().collect();
+    localize(&mut rows, cx);
     if rows.is_empty() {
         return Ok(());
     }
@@ -154,8 +161,8 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
     rows.push(local::sync_push(config, git.as_ref()));
-    rows.extend(local::state(config));
-    rows.push(local::engine(config, cx));
+    rows.extend(local::state(&config.root, &config.option));
+    rows.push(local::engine(Some(config), cx));
     rows.extend(local::secrets(config, skip, cx));
     rows.extend(local::roots(config, cx));
     rows.extend(remote(config, git.as_ref(), found.as_ref(), skip, cx)?);
@@ -166,18 +173,13 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
 fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     let mut rows = DoctorRow::errors(Code::CONFIGURATION, errors);
     rows.push(DoctorRow::without_configuration(Code::FILES));
-    let (_, lines) = local::repository(cx.services.environment.directory(), None, cx);
+    let (root, option) = cx.expected_root();
+    let (_, lines) = local::repository(&root, None, cx);
     rows.extend(lines);
-    let local = [
-        Code::SYNC_PUSH,
-        Code::LOCK,
-        Code::JOURNAL,
-        Code::ENGINE,
-        Code::SECRET,
-        Code::TRUSTED_ROOT,
-        Code::FORGE,
-        Code::TOKEN,
-    ];
+    rows.push(DoctorRow::without_configuration(Code::SYNC_PUSH));
+    rows.extend(local::state(&root, &option));
+    rows.push(local::engine(None, cx));
+    let local = [Code::SECRET, Code::TRUSTED_ROOT, Code::FORGE, Code::TOKEN];
     let queried = forge::QUERIED.into_iter().chain([Code::REGISTRY]);
     for code in local.into_iter().chain(queried) {
         rows.push(DoctorRow::without_configuration(code));
@@ -292,7 +294,8 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
                 Volume::Normal => RowFilter::Configured,
                 Volume::Verbose | Volume::Requests => RowFilter::All,
             };
-            let (rows, omitted) = doctor::filtered(&rows, filter);
+            let (mut rows, omitted) = doctor::filtered(&rows, filter);
+            localize(&mut rows, cx);
             let columns = cx.output.columns;
             cx.output
                 .print(doctor::table(&rows, columns, |status, word| {
@@ -317,6 +320,13 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
     cx.output
         .wrapped_note(&format!("\n{}; nothing was changed", totals(&rows)));
     Ok(exit)
+}
+
+/// Converts the times in rows to the zone of the reader.
+fn localize(rows: &mut [DoctorRow], cx: &Context) {
+    for row in rows {
+        row.detail = cx.output.local(&row.detail);
+    }
 }
 
 /// The exit of the most severe line.

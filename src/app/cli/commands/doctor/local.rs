@@ -16,8 +16,9 @@ use crate::{
         error::{Class, Code, Error},
         files::WorkTree,
         text::counted,
+        untrusted::to_minute,
     },
-    config::{Config, WhenUnavailable},
+    config::{Config, Engine, WhenUnavailable},
     core::{
         apply::{self, RecoveryState},
         checks,
@@ -71,27 +72,20 @@ pub(super) fn repository(
             return (None, rows);
         }
     };
-    let branch = config.map(|config| ConfiguredBranch {
-        config,
-        history_branch: workflow::history_branch(&git, config, &cx.services.environment),
-    });
-    let of_images = branch
-        .as_ref()
-        .filter(|branch| !branch.config.images.is_empty());
-    let history = of_images.and_then(|branch| branch.history(&git));
+    let branch = workflow::history_branch(&git, config, &cx.services.environment);
+    let history = match (config, &branch) {
+        (Some(config), Ok(found)) if !config.images.is_empty() => {
+            Some(History::of_branch(&git, config, found.branch.clone()))
+        }
+        _ => None,
+    };
     let rows = [
         work_tree(&git, root),
         completeness(&git, history.as_ref()),
-        remote(&git, branch.as_ref()),
+        remote(&git, &branch),
         rehearsal(config, history.as_ref()),
     ];
     (Some(git), rows)
-}
-
-/// A configuration, and the branch of its history.
-struct ConfiguredBranch<'c> {
-    config: &'c Config,
-    history_branch: Result<HistoryBranch, GitError>,
 }
 
 fn work_tree(git: &Git, root: &Path) -> DoctorRow {
@@ -107,14 +101,6 @@ fn work_tree(git: &Git, root: &Path) -> DoctorRow {
     };
     let detail = format!("{} is in a git work tree{place}; {version}", root.display());
     DoctorRow::pass(Code::REPOSITORY, detail)
-}
-
-impl ConfiguredBranch<'_> {
-    /// The history; `None` if its branch is unknown.
-    fn history(&self, git: &Git) -> Option<Result<History, GitError>> {
-        let branch = self.history_branch.as_ref().ok()?.branch.clone();
-        Some(History::of_branch(git, self.config, branch))
-    }
 }
 
 /// The row about the rehearsal of rollbacks.
@@ -201,18 +187,17 @@ fn completeness(git: &Git, history: Option<&Result<History, GitError>>) -> Docto
     let reason = format!(
         "cannot read commit {} of {}, which may be a rollback: {}",
         unreadable.commit,
-        unreadable.date,
+        to_minute(&unreadable.date),
         unreadable.reason()
     );
     let hint = "inspect that commit, then promote a newer build once with --force-after-rollback";
     DoctorRow::fail(code, Class::Failed, reason, hint)
 }
 
-fn remote(git: &Git, branch: Option<&ConfiguredBranch<'_>>) -> DoctorRow {
-    let history_branch = match branch.map(|branch| &branch.history_branch) {
-        None => return DoctorRow::without_configuration(Code::REMOTE),
-        Some(Err(error)) => return git_error(Code::REMOTE, error),
-        Some(Ok(history_branch)) => history_branch,
+fn remote(git: &Git, branch: &Result<HistoryBranch, GitError>) -> DoctorRow {
+    let history_branch = match branch {
+        Err(error) => return git_error(Code::REMOTE, error),
+        Ok(history_branch) => history_branch,
     };
     if history_branch.role != BranchRole::Promoted {
         let reason = format!(
@@ -253,23 +238,22 @@ fn git_error(code: Code, error: &GitError) -> DoctorRow {
     }
 }
 
-/// The rows about the lock and the journal.
-pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
-    let running = apply::find_running(&config.root);
+/// The rows about the lock and the journal. `option`: the option that selects the configuration.
+pub(super) fn state(root: &Path, option: &str) -> [DoctorRow; 2] {
+    let running = apply::find_running(root);
     let is_locked = matches!(running, Ok(Some(_)));
     let lock = match running {
         Ok(None) => DoctorRow::pass(Code::LOCK, "free"),
         Ok(Some(error)) | Err(error) => DoctorRow::error(Code::LOCK, "", error),
     };
     let code = Code::JOURNAL;
-    let journal = match apply::preview_recovery(&config.root) {
+    let journal = match apply::preview_recovery(root) {
         Ok(None) => DoctorRow::pass(code, "none: no run was interrupted"),
         Ok(Some(_)) if is_locked => DoctorRow::skip(code, "belongs to the run that holds the lock"),
         Ok(Some(recovery)) if recovery.state == RecoveryState::Conflict => {
             DoctorRow::error(code, "", apply::Error::Unresolved(recovery))
         }
         Ok(Some(recovery)) => {
-            let option = &config.option;
             let hint = format!(
                 "run `repin recover{option}` to finish or undo it; the next --apply does so too"
             );
@@ -280,10 +264,15 @@ pub(super) fn state(config: &Config) -> [DoctorRow; 2] {
     [lock, journal]
 }
 
-/// The row about the container engine of the smoke command.
-pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
-    let Some(smoke) = &config.smoke else {
+/// The row about the container engine of the smoke command; without a configuration, that of a later one.
+pub(super) fn engine(config: Option<&Config>, cx: &Context) -> DoctorRow {
+    let smoke = config.and_then(|config| config.smoke.as_ref());
+    if config.is_some() && smoke.is_none() {
         return DoctorRow::not_configured(Code::ENGINE, "smoke");
+    }
+    let (engine, engine_args) = match smoke {
+        Some(smoke) => (smoke.engine, smoke.engine_args.as_slice()),
+        None => (Engine::Auto, &[][..]),
     };
     let context = EngineContext {
         variables: cx.services.environment.for_engine(config),
@@ -292,7 +281,7 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
         interrupted: Arc::default(),
     };
     let (mut versions, mut reasons) = (Vec::new(), Vec::new());
-    for (name, version) in smoke::probe(smoke, &context) {
+    for (name, version) in smoke::probe(engine, engine_args, &context) {
         match version {
             Ok(version) => versions.push(version),
             Err(reason) => reasons.push(format!("{name}: {reason}")),
@@ -304,6 +293,9 @@ pub(super) fn engine(config: &Config, cx: &Context) -> DoctorRow {
         return DoctorRow::pass(Code::ENGINE, detail);
     }
     let reason = format!("no container engine is usable: {}", reasons.join("; "));
+    let Some(smoke) = smoke else {
+        return DoctorRow::skip(Code::ENGINE, format!("{reason}; only `smoke` needs one"));
+    };
     if smoke.when_unavailable == WhenUnavailable::Skip {
         let reason = format!("{reason} (smoke.when_unavailable is skip)");
         return DoctorRow::skip(Code::ENGINE, reason);
