@@ -123,90 +123,92 @@ impl RefusedPush<'_> {
 mod tests {
     use super::*;
 
+    const REFUSALS: &[(&str, Class, &str)] = &[
+        (
+            "[remote rejected] (refusing to allow a GitHub App to create or update workflow `.github/workflows/dlc.yml` without `workflows` permission)",
+            Class::Denied,
+            "`workflows: write`",
+        ),
+        (
+            "[remote rejected] (refusing to allow a Personal Access Token to create or update workflow `.github/workflows/a.yml` without `workflow` scope)",
+            Class::Denied,
+            "`workflows: write`",
+        ),
+        (
+            "[remote rejected] (push declined due to repository rule violations); remote: error: GH013: Repository rule violations found for refs/heads/x.; remote: - Changes must be made through a pull request.",
+            Class::Refused,
+            "rule set",
+        ),
+        (
+            "[remote rejected] (push declined due to repository rule violations); remote: error: GH013: Repository rule violations found for refs/heads/x.; remote: - GITHUB PUSH PROTECTION; remote: - Push cannot contain secrets",
+            Class::Refused,
+            "secret scanning",
+        ),
+        (
+            "[remote rejected] (protected branch hook declined); remote: error: GH006: Protected branch update failed for refs/heads/x.",
+            Class::Denied,
+            "branch protection",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: error: GH001: Large files detected.",
+            Class::Refused,
+            "smaller",
+        ),
+        (
+            "remote: This repository was archived so it is read-only.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
+            Class::Denied,
+            "unarchive",
+        ),
+        (
+            "remote: You can't push code to an archived project.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
+            Class::Denied,
+            "unarchive",
+        ),
+        (
+            "remote: Permission to acme/flows.git denied to ada.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
+            Class::Denied,
+            "contents: write",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: GitLab: You are not allowed to push code to protected branches on this project.",
+            Class::Denied,
+            "branch protection",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: GitLab: You are not allowed to force push code to a protected branch on this project.",
+            Class::Denied,
+            "branch protection",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: Gitea: Not allowed to push to protected branch auto/x",
+            Class::Denied,
+            "branch protection",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: Forgejo: branch auto/x is protected from force push",
+            Class::Denied,
+            "branch protection",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: Gitea: User permission denied for writing.",
+            Class::Denied,
+            "write:repository",
+        ),
+        (
+            "[remote rejected] (failed to update ref); remote: error: cannot lock ref 'refs/heads/auto/x': 'refs/heads/auto' exists; cannot create 'refs/heads/auto/x'",
+            Class::Refused,
+            "delete the existing branch",
+        ),
+        (
+            "[remote rejected] (pre-receive hook declined); remote: closed for the weekend",
+            Class::Refused,
+            "administrator",
+        ),
+    ];
+
     #[test]
     fn refusals_have_their_class_and_remedy() {
-        for (message, class, help) in [
-            (
-                "[remote rejected] (refusing to allow a GitHub App to create or update workflow `.github/workflows/dlc.yml` without `workflows` permission)",
-                Class::Denied,
-                "`workflows: write`",
-            ),
-            (
-                "[remote rejected] (refusing to allow a Personal Access Token to create or update workflow `.github/workflows/a.yml` without `workflow` scope)",
-                Class::Denied,
-                "`workflows: write`",
-            ),
-            (
-                "[remote rejected] (push declined due to repository rule violations); remote: error: GH013: Repository rule violations found for refs/heads/x.; remote: - Changes must be made through a pull request.",
-                Class::Refused,
-                "rule set",
-            ),
-            (
-                "[remote rejected] (push declined due to repository rule violations); remote: error: GH013: Repository rule violations found for refs/heads/x.; remote: - GITHUB PUSH PROTECTION; remote: - Push cannot contain secrets",
-                Class::Refused,
-                "secret scanning",
-            ),
-            (
-                "[remote rejected] (protected branch hook declined); remote: error: GH006: Protected branch update failed for refs/heads/x.",
-                Class::Denied,
-                "branch protection",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: error: GH001: Large files detected.",
-                Class::Refused,
-                "smaller",
-            ),
-            (
-                "remote: This repository was archived so it is read-only.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
-                Class::Denied,
-                "unarchive",
-            ),
-            (
-                "remote: You can't push code to an archived project.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
-                Class::Denied,
-                "unarchive",
-            ),
-            (
-                "remote: Permission to acme/flows.git denied to ada.; fatal: unable to access 'https://x/': The requested URL returned error: 403",
-                Class::Denied,
-                "contents: write",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: GitLab: You are not allowed to push code to protected branches on this project.",
-                Class::Denied,
-                "branch protection",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: GitLab: You are not allowed to force push code to a protected branch on this project.",
-                Class::Denied,
-                "branch protection",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: Gitea: Not allowed to push to protected branch auto/x",
-                Class::Denied,
-                "branch protection",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: Forgejo: branch auto/x is protected from force push",
-                Class::Denied,
-                "branch protection",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: Gitea: User permission denied for writing.",
-                Class::Denied,
-                "write:repository",
-            ),
-            (
-                "[remote rejected] (failed to update ref); remote: error: cannot lock ref 'refs/heads/auto/x': 'refs/heads/auto' exists; cannot create 'refs/heads/auto/x'",
-                Class::Refused,
-                "delete the existing branch",
-            ),
-            (
-                "[remote rejected] (pre-receive hook declined); remote: closed for the weekend",
-                Class::Refused,
-                "administrator",
-            ),
-        ] {
+        for (message, class, help) in REFUSALS.iter().copied() {
             let refused = RefusedPush {
                 branch: "auto/x",
                 message,

@@ -143,7 +143,7 @@ impl Target {
         if own.host_str()? != there.host {
             return None;
         }
-        let (owner, name) = below(self.kind, &self.api, there)?;
+        let (owner, name) = below(self.kind, &self.api, &there)?;
         Some(Self {
             owner,
             name,
@@ -165,7 +165,7 @@ impl Target {
     }
 
     /// The repository of a remote on the server of an API.
-    pub(crate) fn hosted(kind: Kind, api: Url, remote: HostedRepository) -> Option<Self> {
+    pub(crate) fn hosted(kind: Kind, api: Url, remote: &HostedRepository) -> Option<Self> {
         let (owner, name) = below(kind, &api, remote)?;
         Some(Self {
             kind,
@@ -227,7 +227,7 @@ impl Target {
             split(kind, repository).ok_or(TargetError::Repository)?
         } else {
             let remote = remote.and_then(HostedRepository::parse);
-            let path = remote.and_then(|remote| below(kind, &api, remote));
+            let path = remote.and_then(|remote| below(kind, &api, &remote));
             path.ok_or(TargetError::Repository)?
         };
         Ok(Self {
@@ -316,7 +316,7 @@ fn split(kind: Kind, path: &str) -> Option<(String, String)> {
 
 /// The owner and the name of a repository on the server of an API. A GitLab may be below a path, which its URLs for SSH
 /// do not contain (`build_gitlab_shell_ssh_path_prefix` in `config/settings.rb`).
-fn below(kind: Kind, api: &Url, remote: HostedRepository) -> Option<(String, String)> {
+fn below(kind: Kind, api: &Url, remote: &HostedRepository) -> Option<(String, String)> {
     let path = format!("/{}/{}", remote.owner, remote.name);
     let server = api.path().trim_end_matches('/').strip_suffix(GITLAB_API);
     let path = match server {

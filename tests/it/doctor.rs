@@ -232,8 +232,17 @@ fn each_missing_requirement_is_a_line() {
             .1
             .contains("not in a git repository")
     );
+    // These need no configuration.
+    assert_eq!(
+        [line(&rows, "lock").0, line(&rows, "journal").0],
+        ["pass", "pass"]
+    );
+    let needs_none = ["lock", "journal", "engine"];
+    let mut others = rows.iter().skip(1);
     assert!(
-        rows.iter().skip(1).all(|row| row["status"] == "skip"),
+        others
+            .all(|row| row["status"] == "skip"
+                || needs_none.contains(&row["code"].as_str().unwrap())),
         "{rows:?}"
     );
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
@@ -258,7 +267,8 @@ fn each_configuration_error_is_a_line() {
             .starts_with("repin.yaml:2:1: unknown key"),
         "{rows:?}"
     );
-    assert_eq!(line(&rows, "lock").0, "skip");
+    assert_eq!(line(&rows, "lock").0, "pass");
+    assert_eq!(line(&rows, "token").0, "skip");
 }
 
 #[test]

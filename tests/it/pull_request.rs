@@ -950,7 +950,8 @@ fn message_has_the_address_and_next_step() {
             )
             .exits(4);
         let error = &ran.json()["errors"][0];
-        let address = format!("GET {}/", fake.api());
+        let method = if kind == Kind::Github { "POST" } else { "GET" };
+        let address = format!("{method} {}/", fake.api());
         assert!(
             error["message"].as_str().unwrap().contains(&address),
             "{error}"

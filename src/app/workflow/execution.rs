@@ -254,7 +254,7 @@ fn push(
             step.done(format!("committed as {id}, but not pushed"));
             // A repetition of the push helps only if the server was unavailable.
             let refused = |error: &&Error| matches!(error.class, Class::Refused | Class::Denied);
-            let remedy = errors.iter().find(refused).map(|error| error.remedy());
+            let remedy = errors.iter().find(refused).map(Error::remedy);
             let publication = remedy.map_or(commit.publication, Publication::Refused);
             let commit = Commit {
                 publication,

@@ -168,7 +168,7 @@ pub(super) fn target(
             let configured = configured.filter(|(_, api)| is_configured(api));
             let public = Target::public_api(Some(location)).ok();
             let known = configured.or(public);
-            Ok(known.and_then(|(kind, api)| Target::hosted(kind, api, hosted)))
+            Ok(known.and_then(|(kind, api)| Target::hosted(kind, api, &hosted)))
         }
     }
 }

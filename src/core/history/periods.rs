@@ -166,6 +166,10 @@ pub(super) struct Slots {
     /// The number of images in the current configuration, which have the first slots.
     current: usize,
     images: Vec<Slot>,
+    /// The slots of each configuration.
+    configurations: BTreeSet<BTreeSet<usize>>,
+    /// Pairs of slots of which one has the name and the other one the repository of an image.
+    connected: BTreeSet<(usize, usize)>,
 }
 
 /// The names and the repositories that an image had.
@@ -221,7 +225,53 @@ impl Slots {
             slot.names.insert(image.name.clone());
             slot.repositories.insert(repository);
         }
+        let own: BTreeSet<usize> = assigned.values().copied().collect();
+        for (other, slot) in self.images.iter().enumerate() {
+            if own.contains(&other) {
+                continue;
+            }
+            for image in &config.images {
+                let repository = self
+                    .repositories
+                    .iter()
+                    .position(|r| *r == image.repository);
+                if slot.names.contains(&image.name)
+                    || repository.is_some_and(|number| slot.repositories.contains(&number))
+                {
+                    let number = repository.and_then(|number| assigned.get(&number));
+                    let pair = |number: &usize| (other.min(*number), other.max(*number));
+                    self.connected.extend(number.map(pair));
+                }
+            }
+        }
+        self.configurations.insert(own);
         assigned
+    }
+
+    /// Joins the slots of an image that changed its name in one commit and its repository in another, if no
+    /// configuration has both. Returns whether slots were joined; then the former assignments are outdated.
+    pub(super) fn join(&mut self) -> bool {
+        let mut is_joined = false;
+        for (kept, other) in std::mem::take(&mut self.connected) {
+            let mut configurations = self.configurations.iter();
+            let are_both = configurations.any(|own| own.contains(&kept) && own.contains(&other));
+            if are_both || self.images[kept].names.is_empty() || self.images[other].names.is_empty()
+            {
+                continue;
+            }
+            let joined = std::mem::take(&mut self.images[other]);
+            self.images[kept].names.extend(joined.names);
+            self.images[kept].repositories.extend(joined.repositories);
+            let configurations = std::mem::take(&mut self.configurations);
+            for mut own in configurations {
+                if own.remove(&other) {
+                    own.insert(kept);
+                }
+                self.configurations.insert(own);
+            }
+            is_joined = true;
+        }
+        is_joined
     }
 
     /// The number of a repository.
@@ -394,4 +444,60 @@ pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> 
         &current.set_path,
         config::parse_past,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of the slot in which each repository is known after these configurations, oldest first; the last one is
+    /// the current one.
+    fn slots_of(configurations: &[&[(&str, &str)]], repositories: &[&str]) -> Vec<Option<usize>> {
+        let parsed = configurations.iter().map(|images| {
+            let images = images.iter();
+            let images = images.map(|(name, repository)| {
+                format!("  {name}: {{ repository: ghcr.io/acme/{repository}, pins: 1 }}\n")
+            });
+            let images: String = images.collect();
+            config::example(&format!("version: 1\nfiles: ['*.yml']\nimages:\n{images}"))
+        });
+        let parsed: Vec<_> = parsed.collect();
+        let mut slots = Slots::new(parsed.last().unwrap());
+        for _ in 0..configurations.len() {
+            for config in &parsed {
+                slots.assign(config);
+            }
+            if !slots.join() {
+                break;
+            }
+        }
+        let slot_of = |name: &&str| {
+            let repository = format!("ghcr.io/acme/{name}");
+            let mut known = slots.repositories.iter();
+            let number = known.position(|known| known.to_string() == repository);
+            number.and_then(|number| slots.slot_of(number))
+        };
+        repositories.iter().map(slot_of).collect()
+    }
+
+    #[test]
+    fn image_keeps_its_past_through_two_changes() {
+        // The repository first, then the name, and the reverse.
+        let repositories = ["old", "new"];
+        let own = [Some(0), Some(0)];
+        for middle in [("a", "new"), ("b", "old")] {
+            let configurations: [&[_]; 3] = [&[("a", "old")], &[middle], &[("b", "new")]];
+            assert_eq!(slots_of(&configurations, &repositories), own, "{middle:?}");
+        }
+        // Both at once.
+        let at_once: [&[_]; 2] = [&[("a", "old")], &[("b", "new")]];
+        assert_eq!(slots_of(&at_once, &repositories), [Some(1), Some(0)]);
+        // A configuration has both images.
+        let both: [&[_]; 3] = [
+            &[("a", "old"), ("b", "new")],
+            &[("a", "new")],
+            &[("b", "new")],
+        ];
+        assert_eq!(slots_of(&both, &repositories), [Some(1), Some(0)]);
+    }
 }

@@ -29,6 +29,9 @@ use std::{
     sync::Arc,
 };
 
+/// The maximum number of repetitions because images turned out to be the same one.
+const MAX_JOINS: usize = 16;
+
 /// A path under the root.
 pub(super) type FilePath = Arc<[u8]>;
 
@@ -188,6 +191,7 @@ pub(super) fn walk(
         parsed: HashMap::new(),
     };
     let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
+    let mut joins = 0;
     loop {
         directories = limited(directories);
         let (graph, mut commits) = walk.read(tip, &directories)?;
@@ -201,6 +205,11 @@ pub(super) fn walk(
         }
         if !missing.is_empty() {
             directories.extend(missing);
+            continue;
+        }
+        if joins < MAX_JOINS && walk.slots.join() {
+            joins += 1;
+            walk.parsed.clear();
             continue;
         }
         let mut line = Vec::new();

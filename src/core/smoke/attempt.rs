@@ -406,7 +406,6 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
     use super::*;
-    use crate::config::{Smoke, WhenUnavailable};
 
     #[test]
     fn zero_time_means_never_started() {
@@ -433,19 +432,6 @@ mod tests {
         }
     }
 
-    fn smoke(engine: Engine) -> Smoke {
-        Smoke {
-            command: vec!["x".to_owned()],
-            user: None,
-            env: Vec::new(),
-            network: false,
-            timeout: Duration::from_secs(60),
-            engine,
-            engine_args: vec!["--root".to_owned(), "/r".to_owned()],
-            when_unavailable: WhenUnavailable::Refuse,
-        }
-    }
-
     fn program(directory: &Path, name: &str, script: &str) {
         let path = directory.join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -463,7 +449,8 @@ mod tests {
         };
         program(dir.path(), "podman", "echo \"podman version $*\"");
         program(dir.path(), "docker", "echo Cannot connect >&2; exit 1");
-        let found = probe(Engine::Auto, &[], &context);
+        let engine_args = ["--root".to_owned(), "/r".to_owned()];
+        let found = probe(Engine::Auto, &engine_args, &context);
         assert_eq!(
             found[0],
             (

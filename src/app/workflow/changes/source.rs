@@ -281,7 +281,7 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
         }
         (kind, api)
     };
-    Target::hosted(kind, api, hosted)
+    Target::hosted(kind, api, &hosted)
 }
 
 #[cfg(test)]

@@ -70,8 +70,6 @@ pub struct Answers<'h> {
     set: Set<'h>,
     /// The repositories that each image had, by its name.
     repositories: BTreeMap<String, BTreeSet<&'h str>>,
-    /// Whether no image changed its name and, in another commit, its repository: then the program may know fewer sets.
-    pub is_simple: bool,
     /// The commits that pinned bytes of the set on purpose.
     released: Vec<(Bytes, usize)>,
     /// The bytes that are held here.
@@ -328,8 +326,8 @@ impl<'h> Branch<'h> {
         })
     }
 
-    /// The names that an image had, and its repositories under any of them.
-    fn identities(&self, set: &Set<'h>, image: &'h Image) -> [BTreeSet<&'h str>; 2] {
+    /// The repositories of an image under any of its names.
+    fn repositories(&self, set: &Set<'h>, image: &'h Image) -> BTreeSet<&'h str> {
         let configs = self.reachable().filter_map(|commit| {
             let path = &set.paths[set.states[commit].0];
             self.commits[commit].tree.configs.get(path)
@@ -350,7 +348,7 @@ impl<'h> Branch<'h> {
                 }
             }
             if names.len() + repositories.len() == before {
-                return [names, repositories];
+                return repositories;
             }
         }
     }
@@ -630,16 +628,14 @@ impl<'h> Branch<'h> {
                 }
             }
         }
-        let (mut repositories, mut is_simple) = (BTreeMap::new(), true);
+        let mut repositories = BTreeMap::new();
         for image in &config.images {
-            let [names, own] = self.identities(&set, image);
-            is_simple &= names.len() == 1 || own.len() == 1;
+            let own = self.repositories(&set, image);
             repositories.insert(image.name.clone(), own);
         }
         Some(Answers {
             branch: self,
             repositories,
-            is_simple,
             released: holds.released,
             set,
             here,
