@@ -553,11 +553,10 @@ fn commands_of_git_keep_uncommitted_changes() {
         "sources: { ghcr.io/acme: oci:images }",
         "sources: { ghcr.io/acme: 'http://127.0.0.1:9' }",
     );
-    // git merges changes that are not next to each other.
-    world.write(A, world.read(A) + "# 1\n# 2\n# 3\n");
     world.commit("another source");
     world.push();
-    world.write(A, world.read(A) + "# mine\n");
+    // git merges changes that are not next to each other.
+    world.write(A, format!("# mine\n{}", world.read(A)));
     let ran = world.run_with(&["rollback", "--to", "previous"], &[]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     let (_, commands) = ran.stderr.split_once("signatures and contents:\n").unwrap();

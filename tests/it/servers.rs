@@ -411,6 +411,7 @@ fn repository_with_another_name_is_refused() {
         let row = serde_json::json!({"full_name": "acme/streams", "default_branch": "main"});
         let reply = fakes::Reply::json(200, row);
         fake.fault(("GET", "/repos/acme/flows"), 9, Fault::Instead(reply));
+        fake.store().graphql = false;
         let ran = run(&world, &PROMOTE).exits(2);
         assert!(
             ran.stderr.contains("acme/streams"),

@@ -553,7 +553,8 @@ fn wait_does_not_affect_merges_of_others() {
             sets.open(0, &command, revision);
             sets.schedule();
             let ran = sets.wait(1);
-            let warning = format!("#1 belongs to the set {}", files[0][0]);
+            let warning = format!("pull request #1 belongs to the set {}", files[0][0]);
+            let warning = kind.spelled(&warning);
             assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
             assert_ne!(ran.code, 5, "{}", ran.stderr);
             assert_eq!(sets.fake.store().scheduled.len(), 1, "{kind:?}");
@@ -667,7 +668,11 @@ fn wait_refuses_altered_former_pull_request() {
             }
             sets.schedule();
             let ran = sets.wait(0).exits(5);
-            assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
+            assert!(
+                ran.stderr.contains(&kind.spelled("pull request #1")),
+                "{}",
+                ran.stderr
+            );
             assert_eq!(sets.fake.store().scheduled, [], "{kind:?} {attack}");
             assert!(sets.fake.store().pulls[0].open, "{kind:?} {attack}");
         }

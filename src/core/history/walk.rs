@@ -29,7 +29,7 @@ use std::{
     sync::Arc,
 };
 
-/// The maximum number of repetitions because images turned out to be the same one.
+/// The maximum of [`Walk::joins`].
 const MAX_JOINS: usize = 16;
 
 /// A path under the root.
@@ -119,6 +119,8 @@ struct Walk<'a> {
     titles: &'a mut ClaimTemplates,
     /// By blob and path of the configuration.
     parsed: HashMap<(ObjectId, usize), OwnRules>,
+    /// The number of repetitions because images turned out to be the same one.
+    joins: usize,
 }
 
 /// The state after a commit.
@@ -189,9 +191,9 @@ pub(super) fn walk(
         requested: HashSet::new(),
         titles,
         parsed: HashMap::new(),
+        joins: 0,
     };
     let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
-    let mut joins = 0;
     loop {
         directories = limited(directories);
         let (graph, mut commits) = walk.read(tip, &directories)?;
@@ -207,9 +209,7 @@ pub(super) fn walk(
             directories.extend(missing);
             continue;
         }
-        if joins < MAX_JOINS && walk.slots.join() {
-            joins += 1;
-            walk.parsed.clear();
+        if walk.joins_images() {
             continue;
         }
         let mut line = Vec::new();
@@ -251,6 +251,16 @@ pub(super) fn walk(
 }
 
 impl Walk<'_> {
+    /// Joins images that turned out to be the same one; then the commits must be read again.
+    fn joins_images(&mut self) -> bool {
+        let is_joined = self.joins < MAX_JOINS && self.slots.join();
+        if is_joined {
+            self.joins += 1;
+            self.parsed.clear();
+        }
+        is_joined
+    }
+
     fn read(
         &mut self,
         tip: &ObjectId,
