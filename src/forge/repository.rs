@@ -25,7 +25,7 @@ pub(crate) struct UnusedBranch {
     /// The highest number of a pull request of the repository, or 0.
     pub newest_pull: u64,
     /// Whether the protection of the target branch, without rule sets, requires signed commits.
-    pub protected_by_signatures: bool,
+    pub protection_requires_signatures: bool,
 }
 
 /// Whether the token's owner may push, as the forge reports it.

@@ -397,7 +397,9 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
             commit_message(document)
         ),
         Effect::NothingNewer => NOTHING_NEWER.to_owned(),
-        Effect::Begun if is_failed => "`--pr` is incomplete; run the command again".to_owned(),
+        Effect::Begun if is_failed => {
+            "the changes on the forge are incomplete; run the command again".to_owned()
+        }
         _ if is_failed => match &finished.updated_to {
             Some(branch) => format!(
                 "the work tree was updated to {}; nothing else was changed",

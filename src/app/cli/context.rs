@@ -126,17 +126,16 @@ impl Context {
     /// The root of a configuration that cannot be read or does not exist yet, and the option that selects it.
     pub(super) fn expected_root(&self) -> (PathBuf, String) {
         let directory = self.services.environment.directory();
-        let option = |file: &PathBuf| config::option(&file.to_string_lossy());
-        let file = match &self.config {
-            Some(file) => Some(directory.join(file)),
-            None => config::find(directory),
+        let (file, option) = match &self.config {
+            Some(file) => (
+                Some(directory.join(file)),
+                config::option(&file.to_string_lossy()),
+            ),
+            None => (config::find(directory), String::new()),
         };
         let parent = file.as_deref().and_then(Path::parent);
         let root = parent.filter(|parent| parent.is_dir());
-        (
-            root.unwrap_or(directory).to_owned(),
-            self.config.as_ref().map_or_else(String::new, option),
-        )
+        (root.unwrap_or(directory).to_owned(), option)
     }
 
     fn read(&mut self) -> Result<Config, Errors> {

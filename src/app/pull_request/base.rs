@@ -95,7 +95,7 @@ impl Base {
             unused: is_new.then(|| {
                 let unused = UnusedBranch {
                     newest_pull: state.newest_pull,
-                    protected_by_signatures: state.requires_signatures,
+                    protection_requires_signatures: state.requires_signatures,
                 };
                 (branch.to_owned(), unused)
             }),

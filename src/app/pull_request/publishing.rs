@@ -25,7 +25,7 @@ pub(super) struct CommitOnBase<'a> {
     /// The files that change.
     pub files: &'a [NewFile],
     /// Whether the protection of the base, without rule sets, requires signed commits, if that is known.
-    pub protected_by_signatures: Option<bool>,
+    pub protection_requires_signatures: Option<bool>,
 }
 
 impl CommitOnBase<'_> {
@@ -34,7 +34,7 @@ impl CommitOnBase<'_> {
         let ForgeRepository { forge, content } = repository;
         let (base, files) = (self.base, self.files);
         let signer = forge
-            .commit_signer(base, files, self.protected_by_signatures)
+            .commit_signer(base, files, self.protection_requires_signatures)
             .await?;
         let own = self.commit(content, signer)?;
         if signer == CommitSigner::Forge {

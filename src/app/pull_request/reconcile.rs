@@ -429,13 +429,13 @@ impl Reconcile<'_> {
         }))
     }
 
-    /// Creates the commit, the branch and, if it is missing, the pull request. `protected_by_signatures`: whether the
+    /// Creates the commit, the branch and, if it is missing, the pull request. `protection_requires_signatures`: whether the
     /// protection of the base requires signed commits, if that is known.
     async fn publish(
         &mut self,
         old_head: Option<&str>,
         found: OwnPullRequest,
-        protected_by_signatures: Option<bool>,
+        protection_requires_signatures: Option<bool>,
     ) -> Result<Step, Error> {
         let trailers = self.proposal.trailers.join("\n");
         let message = format!("{}\n\n{trailers}\n", self.proposal.title);
@@ -447,7 +447,7 @@ impl Reconcile<'_> {
             old: old_head,
             message: &message,
             files: &self.files,
-            protected_by_signatures,
+            protection_requires_signatures,
         };
         match commit.publish(self.repository).await? {
             PushOutcome::BaseMoved => return Ok(Step::BaseMoved),

@@ -105,7 +105,9 @@ pub(crate) fn body(
     subjects: &[String],
     gates: &[Gate],
     set: &SetPath,
+    words: Words,
 ) -> String {
+    let pull_request = words.pull_request;
     let count = if subjects.len() == 1 {
         "1 commit".to_owned()
     } else {
@@ -128,7 +130,10 @@ pub(crate) fn body(
         .filter(|gate| gate.state != GateState::Pass)
         .collect();
     if !pending.is_empty() {
-        let _ = writeln!(text, "\nGates that had not passed when this was opened:\n");
+        let _ = writeln!(
+            text,
+            "\nGates that had not passed when this {pull_request} was opened:\n"
+        );
     }
     for gate in pending.iter().take(LISTED) {
         let context: String = gate.context.chars().take(200).collect();
@@ -145,7 +150,7 @@ pub(crate) fn body(
     if gates.iter().any(|gate| gate.state == GateState::Fail) {
         let _ = writeln!(
             text,
-            "\nA gate failed, and `--allow-failed-gates` opened this anyway; its merge was not requested."
+            "\nA gate failed, and `--allow-failed-gates` opened this {pull_request} anyway; its merge was not requested."
         );
     }
     let _ = write!(text, "\n{}\n", between.marker(set));
@@ -226,6 +231,7 @@ mod tests {
 
     #[test]
     fn text_lists_commits_and_gates_without_markup() {
+        let words = Words::of_page("https://git.example/a/b/pull/7");
         let subjects = ["first", "a `b` @team #12 <b>", ""].map(str::to_owned);
         let text = body(
             BranchPair {
@@ -235,6 +241,7 @@ mod tests {
             &subjects,
             &[],
             &SetPath::top(),
+            words,
         );
         insta::assert_snapshot!(text, @r"
         Merges `staging` into `main`, 3 commits:
@@ -261,12 +268,12 @@ mod tests {
             expired,
             gate("build", GateState::Pass),
         ];
-        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates, &SetPath::top()), @r"
+        insta::assert_snapshot!(body(between, &["first".to_owned()], &gates, &SetPath::top(), words), @r"
         Merges `a` into `b`, 1 commit:
 
         - `first`
 
-        Gates that had not passed when this was opened:
+        Gates that had not passed when this pull request was opened:
 
         - `` ci `x` @team ``: pending
         - `lint`: absent, may have expired: the commit is older than 90 days
@@ -277,17 +284,23 @@ mod tests {
             url: Some("https://ci.example/<1>".to_owned()),
             ..gate("ci", GateState::Fail)
         };
-        let text = body(between, &["first".to_owned()], &[failed], &SetPath::top());
+        let text = body(
+            between,
+            &["first".to_owned()],
+            &[failed],
+            &SetPath::top(),
+            words,
+        );
         insta::assert_snapshot!(text, @r"
         Merges `a` into `b`, 1 commit:
 
         - `first`
 
-        Gates that had not passed when this was opened:
+        Gates that had not passed when this pull request was opened:
 
         - `ci`: fail, <https://ci.example/%3C1%3E>
 
-        A gate failed, and `--allow-failed-gates` opened this anyway; its merge was not requested.
+        A gate failed, and `--allow-failed-gates` opened this pull request anyway; its merge was not requested.
 
         <!-- repin/2 kind=branch set=repin.yaml revision=a -->
         ");
@@ -297,7 +310,8 @@ mod tests {
                 between,
                 &vec!["x".repeat(900); 900],
                 &gates,
-                &SetPath::top()
+                &SetPath::top(),
+                words
             )
             .len()
                 < 60_000

@@ -366,8 +366,8 @@ pub(crate) fn git_restore(
     let git = site.git()?;
     let Some(Restoration { files, modified }) = Restoration::find(&promoted, config, git) else {
         return Some(format!(
-            "git alone cannot return exactly to {set}: HEAD pins it already, or its commit does not contain all of its \
-             pins in the files of HEAD; run the command again once the registry is available"
+            "git alone cannot return exactly to {set}: HEAD pins it already, or the files with pins of HEAD cannot be \
+             read, or do not contain exactly its pins there; run the command again once the registry is available"
         ));
     };
     let push = OtherCheckout::find(&site).ok()?;

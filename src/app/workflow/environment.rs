@@ -35,6 +35,7 @@ use crate::{
         untrusted::job_secrets,
     },
     config::Config,
+    forge::{Kind, Target},
     git::{Git, HostedRepository},
 };
 
@@ -193,20 +194,15 @@ fn is_origin(name: Option<&str>, environment: &Environment, git: Option<&Git>) -
         return true;
     };
     let url = git.origin().ok().flatten();
-    let origin = url.and_then(|url| HostedRepository::parse(&url));
+    let Some(origin) = url.and_then(|url| HostedRepository::parse(&url)) else {
+        return true;
+    };
     // A GitLab may be below a path.
     let api = gitlab_api(environment);
-    let server = api
-        .as_ref()
-        .and_then(|api| api.path().strip_suffix("/api/v4"));
-    origin.is_none_or(|origin| {
-        let path = format!("/{}/{}", origin.owner, origin.name);
-        let below = server.and_then(|server| path.strip_prefix(server));
-        [Some(&*path), below].into_iter().flatten().any(|path| {
-            path.strip_prefix('/')
-                .is_some_and(|path| path.eq_ignore_ascii_case(name))
-        })
-    })
+    let on_server = api.and_then(|api| Target::hosted(Kind::Gitlab, api, &origin));
+    let mut names = vec![format!("{}/{}", origin.owner, origin.name)];
+    names.extend(on_server.map(|target| format!("{}/{}", target.owner, target.name)));
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn event(environment: &Environment) -> Option<Event> {

@@ -61,7 +61,7 @@ fn read(
     target: &Target,
     services: &Services,
 ) -> Result<Option<HeadOnForge>, Errors> {
-    let known = match history_branch(clone, config, &services.environment) {
+    let known = match history_branch(clone, Some(config), &services.environment) {
         Ok(known) if known.role == BranchRole::Promoted => Some(known.branch),
         // The branch of another remote decides.
         Err(GitError::OtherHistory { .. }) => return Ok(None),

@@ -94,7 +94,7 @@ fn read(
         (head.git.clone(), HistoryBranch { branch, role })
     } else {
         let clone = services.git(config)?;
-        let branch = history_branch(&clone, config, &services.environment)?;
+        let branch = history_branch(&clone, Some(config), &services.environment)?;
         (clone, branch)
     };
     let history = read_branch(&git, config, &branch, scope, services)?;

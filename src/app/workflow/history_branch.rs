@@ -36,13 +36,12 @@ pub(crate) enum BranchRole {
 
 /// Finds the branch whose history is read in the repository of `config`; without one, that of a configuration without
 /// settings of branches.
-pub(crate) fn history_branch<'c>(
+pub(crate) fn history_branch(
     git: &Git,
-    config: impl Into<Option<&'c Config>>,
+    config: Option<&Config>,
     environment: &Environment,
 ) -> Result<HistoryBranch, GitError> {
     let stated = environment::default_branch(environment, Some(git));
-    let config = config.into();
     let forge = config.and_then(|config| config.forge.as_ref());
     let sources = BranchSources {
         configured: config.and_then(|config| config.provenance.branch.as_deref()),

@@ -40,7 +40,7 @@ impl PushTarget {
     pub(super) fn prepare(config: &Config, services: &Services) -> Result<Self, Errors> {
         let failed = |error: GitError| Errors::from(Error::from(&error));
         let git = Git::open(&config.root).map_err(failed)?;
-        let found = history_branch(&git, config, &services.environment).map_err(failed)?;
+        let found = history_branch(&git, Some(config), &services.environment).map_err(failed)?;
         let HistoryBranch { branch, role } = found;
         if role == BranchRole::Local {
             return Err(failed(GitError::NoRemote));

@@ -179,7 +179,7 @@ impl<'o> Opener<'o> {
         if selecting_keys(other) == selecting_keys(self.config) {
             return Ok((Repository::here(git.clone()), own));
         }
-        let found = history_branch(git, other, &self.services.environment);
+        let found = history_branch(git, Some(other), &self.services.environment);
         if self.has_forge && self.config.forge.is_some() {
             let cause = |errors: Errors| errors.by_cause()[0].to_string();
             let name = configured_branch(other).map(str::to_owned);

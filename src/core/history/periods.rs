@@ -226,21 +226,15 @@ impl Slots {
             slot.repositories.insert(repository);
         }
         let own: BTreeSet<usize> = assigned.values().copied().collect();
-        for (other, slot) in self.images.iter().enumerate() {
-            if own.contains(&other) {
-                continue;
-            }
-            for image in &config.images {
-                let repository = self
-                    .repositories
-                    .iter()
-                    .position(|r| *r == image.repository);
-                if slot.names.contains(&image.name)
-                    || repository.is_some_and(|number| slot.repositories.contains(&number))
+        for image in &config.images {
+            let repository = self.repository(&image.repository);
+            let number = assigned[&repository];
+            for (other, slot) in self.images.iter().enumerate() {
+                if !own.contains(&other)
+                    && (slot.names.contains(&image.name) || slot.repositories.contains(&repository))
                 {
-                    let number = repository.and_then(|number| assigned.get(&number));
-                    let pair = |number: &usize| (other.min(*number), other.max(*number));
-                    self.connected.extend(number.map(pair));
+                    let pair = (other.min(number), other.max(number));
+                    self.connected.insert(pair);
                 }
             }
         }

@@ -29,7 +29,7 @@ use std::{
     sync::Arc,
 };
 
-/// The maximum of [`Walk::joins`].
+/// The maximum of [`Walk::joins`]. Images that are joined later keep separate pasts.
 const MAX_JOINS: usize = 16;
 
 /// A path under the root.
@@ -119,7 +119,7 @@ struct Walk<'a> {
     titles: &'a mut ClaimTemplates,
     /// By blob and path of the configuration.
     parsed: HashMap<(ObjectId, usize), OwnRules>,
-    /// The number of repetitions because images turned out to be the same one.
+    /// How often the commits were read again because images turned out to be the same one.
     joins: usize,
 }
 

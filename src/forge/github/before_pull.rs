@@ -18,14 +18,22 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BeforePullRow {
-    name_with_owner: String,
-    is_archived: bool,
-    is_private: bool,
-    viewer_permission: Option<String>,
+    #[serde(flatten)]
+    facts: FactsRow,
     default_branch_ref: Option<DefaultBranchRow>,
     base: Option<RefRow>,
     pulls: CountRow,
     newest: NewestRow,
+}
+
+/// The fields of a repository that need no further object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FactsRow {
+    pub(super) name_with_owner: String,
+    pub(super) is_archived: bool,
+    is_private: bool,
+    viewer_permission: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -58,15 +66,26 @@ impl NewestRow {
     }
 }
 
-/// Whether the role of the token's owner may push, as GraphQL reports it.
-pub(super) fn push_of(viewer_permission: Option<&str>) -> Push {
-    let may_push = ["ADMIN", "MAINTAIN", "WRITE"];
-    Push::reported(viewer_permission.map(|permission| may_push.contains(&permission)))
+impl FactsRow {
+    /// The repository with this default branch, as a token with these scopes sees it.
+    pub(super) fn repo(self, default_branch: String, scopes: Option<Vec<String>>) -> Repo {
+        let permission = self.viewer_permission;
+        let may_push =
+            permission.map(|role| ["ADMIN", "MAINTAIN", "WRITE"].contains(&role.as_str()));
+        Repo {
+            full_name: self.name_with_owner,
+            default_branch,
+            push: Push::reported(may_push),
+            scopes,
+            public: !self.is_private,
+            archived: self.is_archived,
+        }
+    }
 }
 
 impl Github {
-    /// The repository, and the state of the branch `head` if no pull request was ever opened from it. One request
-    /// by GraphQL, and another one by REST if the response differs from the expected: its errors are more exact.
+    /// The repository, and the state of the branch `head` if no pull request was ever opened from it. If GraphQL does
+    /// not show a writable repository of this name, it is read by REST, whose errors are more exact.
     pub(crate) async fn repository_before_pull(
         &self,
         base: Option<&str>,
@@ -82,30 +101,28 @@ impl Github {
         let reply = self.http.send(&request).await?;
         let response = reply.expect::<Response<RepositoryData<BeforePullRow>>>(&[200]);
         let row = response.ok().filter(|response| response.errors.is_empty());
-        let row = row.and_then(|response| response.data?.repository);
-        let usable = |row: &BeforePullRow| {
-            row.name_with_owner.eq_ignore_ascii_case(&self.full_name()) && !row.is_archived
-        };
-        let (Some(row), scopes) = (row.filter(usable), scopes(&self.http, &reply)) else {
+        let Some(BeforePullRow {
+            facts,
+            default_branch_ref: Some(default),
+            base: base_row,
+            pulls,
+            newest,
+        }) = row.and_then(|response| response.data?.repository)
+        else {
             return Ok((self.repository().await?, None));
         };
-        let Some(default) = row.default_branch_ref else {
+        let is_same = facts
+            .name_with_owner
+            .eq_ignore_ascii_case(&self.full_name());
+        if !is_same || facts.is_archived {
             return Ok((self.repository().await?, None));
-        };
-        let protection = base.map_or(Some(default.row), |_| row.base);
-        let is_unused = row.pulls.total_count == 0;
-        let unused = is_unused.then(|| UnusedBranch {
-            newest_pull: row.newest.number(),
-            protected_by_signatures: protection.is_some_and(|row| row.requires_signatures()),
+        }
+        let protection = base.map_or(Some(default.row), |_| base_row);
+        let unused = (pulls.total_count == 0).then(|| UnusedBranch {
+            newest_pull: newest.number(),
+            protection_requires_signatures: protection.is_some_and(|row| row.requires_signatures()),
         });
-        let repo = Repo {
-            full_name: row.name_with_owner,
-            default_branch: default.name,
-            push: push_of(row.viewer_permission.as_deref()),
-            scopes,
-            public: !row.is_private,
-            archived: false,
-        };
+        let repo = facts.repo(default.name, scopes(&self.http, &reply));
         Ok((repo, unused))
     }
 }

@@ -464,7 +464,7 @@ impl Reconcile<'_> {
             return Ok(Step::BaseMoved);
         }
         let nothing = OwnPullRequest::Nothing;
-        let protected = Some(unused.protected_by_signatures);
+        let protected = Some(unused.protection_requires_signatures);
         self.publish(None, nothing, protected).await
     }
 }

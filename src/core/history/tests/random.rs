@@ -1,4 +1,4 @@
-//! Random histories in git: the answers of each set equal those of an oracle that knows only contents.
+//! Random histories in git: the verdicts about each set equal those of an oracle that knows only contents.
 
 use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
@@ -42,7 +42,7 @@ struct Asked<'o> {
     oracle: Answers<'o>,
 }
 
-/// Differences of a case, and the number of compared answers of each kind.
+/// Differences of a case, and the number of compared verdicts of each kind.
 #[derive(Default)]
 struct Comparison {
     differences: Vec<String>,
@@ -112,15 +112,13 @@ impl Case<'_> {
         history.with_other_sets(others, scope).unwrap()
     }
 
-    /// Compares the answers for every set at the tip, and for a set of each pull request. A set with an unknown past is
-    /// skipped.
+    /// Compares the verdicts about every set at the tip, and about a set of each pull request. A set with an unknown past
+    /// is skipped.
     fn compare(&self, comparison: &mut Comparison) {
         let (commits, tip) = (&self.history.commits, self.history.tip);
         let base = oracle::Branch::new(commits, tip);
-        let (is_all, seed) = (
-            histories::asks_everything(),
-            usize::try_from(self.history.seed).unwrap(),
-        );
+        let is_all = histories::asks_everything();
+        let seed = usize::try_from(self.history.seed).unwrap();
         // A normal run asks about a pull request or a set.
         let asks_head = seed % 3 == 0;
         let configs = &commits[tip].tree.configs;
@@ -196,7 +194,7 @@ impl Case<'_> {
     }
 }
 
-/// Compares the histories of these seeds. Returns the number of compared answers of each kind.
+/// Compares the histories of these seeds. Returns the number of compared verdicts of each kind.
 fn compare(seeds: impl IntoIterator<Item = u64>) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
     let mut failed = Vec::new();

@@ -4,10 +4,10 @@ use super::{GithubFleet, Part, is_heavy, is_regular};
 use crate::{
     base::files::MAX_CONFIG_SIZE,
     forge::{
-        Mergeable, Pull, PullState, Readiness, Repo,
+        Mergeable, Pull, PullState, Readiness,
         fleet::{ConfigFile, Head, RepositoryState, Survey, SurveyRequest, SurveyedBranch},
         github::{
-            before_pull::{NewestRow, push_of},
+            before_pull::{FactsRow, NewestRow},
             graphql::Batch,
             repository::scopes,
             rules::RefUpdateRuleRow,
@@ -26,11 +26,9 @@ const REPOSITORY: &str = include_str!("../queries/survey.graphql");
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RepositoryRow {
-    name_with_owner: String,
-    is_archived: bool,
+    #[serde(flatten)]
+    facts: FactsRow,
     is_empty: bool,
-    is_private: bool,
-    viewer_permission: Option<String>,
     standard: Option<NameRow>,
     base: Option<RefRow>,
     branch: Option<RefRow>,
@@ -180,10 +178,10 @@ impl FileRow {
 impl RepositoryRow {
     fn survey(self, request: &SurveyRequest, scopes: Option<Vec<String>>) -> Survey {
         // GitHub follows renames silently.
-        if !request.repository.is(&self.name_with_owner) {
-            return Survey::Moved(self.name_with_owner);
+        if !request.repository.is(&self.facts.name_with_owner) {
+            return Survey::Moved(self.facts.name_with_owner);
         }
-        if self.is_archived {
+        if self.facts.is_archived {
             return Survey::Archived;
         }
         let Some(base) = self.base else {
@@ -199,14 +197,10 @@ impl RepositoryRow {
         let mut pulls: Vec<Pull> = self.pulls.nodes.into_iter().map(Pull::from).collect();
         pulls.retain(|pull| pull.own && pull.head == request.branch && pull.base == base.name);
         Survey::Present(Box::new(RepositoryState {
-            repo: Repo {
-                full_name: self.name_with_owner,
-                default_branch: self.standard.map_or_else(String::new, |branch| branch.name),
-                push: push_of(self.viewer_permission.as_deref()),
+            repo: self.facts.repo(
+                self.standard.map_or_else(String::new, |branch| branch.name),
                 scopes,
-                public: !self.is_private,
-                archived: false,
-            },
+            ),
             head: Head {
                 commit: commit.oid,
                 tree: commit.tree.oid,

@@ -151,6 +151,7 @@ impl Promotion<'_> {
             &difference.subjects,
             &difference.gates,
             &self.config.set_path,
+            forge.words(),
         );
         workflow::warn_of_silent_checks(forge, &configured, &cx.services);
         cx.services.interruption.changes(format!(

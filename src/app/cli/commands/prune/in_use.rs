@@ -24,11 +24,11 @@ const MAX_REASON: usize = 300;
 /// Reads the images that run. A file that does not show them completely ends the run.
 pub(super) fn read(
     files: &[PathBuf],
-    allowed: &str,
+    max_age_text: &str,
     environment: &Environment,
 ) -> Result<Vec<RunningFile>, Errors> {
-    let max_age =
-        duration::parse(allowed).map_err(|error| usage(format!("--in-use-max-age: {error}")))?;
+    let max_age = duration::parse(max_age_text)
+        .map_err(|error| usage(format!("--in-use-max-age: {error}")))?;
     let mut running = Vec::new();
     for file in files {
         let (name, path) = if file == Path::new("-") {
@@ -57,7 +57,8 @@ pub(super) fn read(
         let age = now.duration_since(changed).unwrap_or_default();
         if age > max_age {
             let date = date::format(changed);
-            let reason = format!("it was written at {date}, and --in-use-max-age is {allowed}");
+            let reason =
+                format!("it was written at {date}, and --in-use-max-age is {max_age_text}");
             return Err(refused(reason).into());
         }
         let text = input_file::read(&path, MAX_FILE).map_err(|error| refused(describe(&error)))?;
