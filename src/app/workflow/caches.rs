@@ -157,9 +157,7 @@ impl OtherSetsCache {
             return Ok(Arc::clone(known));
         }
         let sets = Arc::new(OtherSets::read(git, branch, &config.set_path)?);
-        if !sets.is_empty() {
-            self.0.borrow_mut().insert(key, Arc::clone(&sets));
-        }
+        self.0.borrow_mut().insert(key, Arc::clone(&sets));
         Ok(sets)
     }
 }

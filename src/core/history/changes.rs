@@ -11,7 +11,8 @@ use super::{
     History, LineFacts,
     blobs::Blob,
     events::Event,
-    walk::{Content, FilePath, UnknownContent},
+    read_paths::FilePath,
+    walk::{Content, UnknownContent},
 };
 use crate::{git::ObjectId, oci::Revision};
 

@@ -120,6 +120,10 @@ impl Graph {
         self.line.get(self.positions[commit]) == Some(&commit)
     }
 
+    pub(super) fn first_parent(&self, commit: usize) -> Option<usize> {
+        self.nodes[commit].first
+    }
+
     /// The parents of a commit except the first.
     pub(super) fn other_parents(&self, commit: usize) -> &[usize] {
         &self.nodes[commit].others

@@ -70,7 +70,7 @@ struct State {
 /// A change of the fold by a merged commit, with the old value.
 enum HoldUndo {
     State(usize),
-    Slot(usize),
+    Slot(usize, Vec<State>),
 }
 
 struct HoldFold<'a> {
@@ -128,7 +128,7 @@ impl Fold for HoldFold<'_> {
             return;
         };
         let is_evidence = self.is_recorded(commit) && point.has_changed_files;
-        self.continue_vanished(pinned);
+        self.continue_vanished(pinned, self.graph.first_parent(commit));
         let mut returned = Vec::new();
         for (slot, digests) in pinned.0.iter().enumerate() {
             let last = self.slots.get(slot).and_then(|states| states.last());
@@ -157,7 +157,7 @@ impl Fold for HoldFold<'_> {
             self.holds.releases.push(Release { digests, commit });
         }
         for merge in self.merges.get(&commit).cloned().unwrap_or_default() {
-            self.compare_with_merge(merge);
+            self.compare_with_merge(merge, commit);
         }
     }
 
@@ -171,7 +171,7 @@ impl Fold for HoldFold<'_> {
                 HoldUndo::State(slot) => {
                     self.slots[slot].pop();
                 }
-                HoldUndo::Slot(slot) => self.slots[slot].clear(),
+                HoldUndo::Slot(slot, states) => self.slots[slot] = states,
             }
         }
     }
@@ -196,25 +196,33 @@ impl HoldFold<'_> {
         states.any(|state| state.digests == digests)
     }
 
-    /// Continues the digests of an image that has another name and repository, if the old image is gone.
-    fn continue_vanished(&mut self, pinned: &Set) {
+    /// Continues the digests of an image that has another name and repository, or its former ones again, if the image of
+    /// the commit before is gone.
+    fn continue_vanished(&mut self, pinned: &Set, before: Option<usize>) {
+        let points = self.points;
+        let before = before.and_then(|commit| points[commit].slots.as_ref());
+        let has =
+            |set: &Set, slot: usize| set.0.get(slot).is_some_and(|digests| !digests.is_empty());
         for (slot, digests) in pinned.0.iter().enumerate() {
-            let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
             let [digest] = digests.as_slice() else {
                 continue;
             };
-            if !is_new {
+            let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
+            let is_back = before.is_some_and(|before| !has(before, slot));
+            if !is_new && !is_back {
                 continue;
             }
             let vanished = self.slots.iter().enumerate().find(|(other, states)| {
-                let is_pinned = (pinned.0.get(*other)).is_some_and(|other| !other.is_empty());
-                !is_pinned && states.iter().any(|state| state.digests.contains(digest))
+                !has(pinned, *other)
+                    && (is_new || before.is_some_and(|before| has(before, *other)))
+                    && states.iter().any(|state| state.digests.contains(digest))
             });
             if let Some((_, states)) = vanished {
                 let states = states.clone();
                 self.grow(slot);
-                self.slots[slot] = states;
-                self.changes.push(HoldUndo::Slot(slot));
+                let own = self.slots[slot].clone();
+                self.slots[slot].extend(states);
+                self.changes.push(HoldUndo::Slot(slot, own));
             }
         }
     }
@@ -256,7 +264,7 @@ impl HoldFold<'_> {
     }
 
     /// Records the digests that only the visited parent of a merge had, if the merge keeps older ones.
-    fn compare_with_merge(&mut self, merge: usize) {
+    fn compare_with_merge(&mut self, merge: usize, parent: usize) {
         let points = self.points;
         let point = &points[merge];
         let Some(pinned) = &point.slots else {
@@ -269,6 +277,7 @@ impl HoldFold<'_> {
         let position = graph.positions[merge];
         let is_merged =
             |commit: usize| graph.positions[commit] == position && !graph.is_on_line(commit);
+        self.continue_vanished(pinned, Some(parent));
         for slot in 0..self.slots.len() {
             self.undo_since(slot, pinned, merge, &is_merged);
         }
@@ -317,8 +326,6 @@ impl SetHolds {
             let is_on_line = graph.is_on_line(undone.commit);
             Reverse((graph.positions[undone.commit], is_on_line))
         });
-        let mut seen = HashSet::new();
-        held.retain(|undone| seen.insert((undone.digest, &undone.image)));
         held
     }
 }
@@ -436,10 +443,14 @@ impl History {
         let mut hold = self.hold(digests, digests);
         hold.is_shallow |= head.shallow;
         for image in std::mem::take(&mut hold.held) {
-            if head.is_released(&image.hold) {
-                hold.released.push(image);
-            } else {
-                hold.held.push(image);
+            let digest = image.hold.digest;
+            let mut holds = self.holds_of(&digest);
+            match holds.find(|hold| !hold.is_elsewhere && !head.is_released(hold)) {
+                Some(hold_here) => hold.held.push(HeldImage {
+                    hold: hold_here.clone(),
+                    ..image
+                }),
+                None => hold.released.push(image),
             }
         }
         // The head may have removed the set or the image in which a digest was undone.
@@ -487,14 +498,14 @@ impl History {
 
     /// The hold of a digest: that which counts here, the latest first.
     fn held_digest(&self, digest: &Digest) -> Option<&HeldDigest> {
-        let held = self.held_by_digest.get(digest)?;
-        let mut held = held.iter().map(|index| &self.held[*index]);
-        let first = held.next()?;
-        Some(if first.is_elsewhere {
-            held.find(|held| !held.is_elsewhere).unwrap_or(first)
-        } else {
-            first
-        })
+        let here = self.holds_of(digest).find(|held| !held.is_elsewhere);
+        here.or_else(|| self.holds_of(digest).next())
+    }
+
+    /// Every hold of a digest, those of the latest commit of each set first.
+    fn holds_of(&self, digest: &Digest) -> impl Iterator<Item = &HeldDigest> {
+        let held = self.held_by_digest.get(digest).into_iter().flatten();
+        held.map(|index| &self.held[*index])
     }
 
     /// Every held set, those of the latest commits first. A set has an item for each of its revisions.

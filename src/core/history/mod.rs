@@ -7,9 +7,10 @@
 //! line of the tip.
 //!
 //! **Content.** A commit's content is the pins of its tree, read with its own configuration (the current
-//! configuration if that file is missing or a symlink): its globs and its places, and those of its
-//! images whose repository is still configured. Files are those that the work tree would list: regular
-//! files, no symlinks, no submodules. Images that now have `pins: 0` do not count. A configuration that
+//! configuration if that file was removed or is a symlink; before the first configuration, the files and
+//! images of that one and of the current one): its globs and its places, and those of its images whose
+//! repository is still configured. Files are those that the work tree would list: regular files, no
+//! symlinks, no submodules. Images that now have `pins: 0` do not count. A configuration that
 //! cannot be read, a refused entry of a place, or a matched file of more than 16 MiB makes the commit's
 //! content unknown: the commit has no set and no provenance, and the next commit is compared with the
 //! last readable one. It may have been a rollback, until a later set is current. A set with a digest
@@ -63,6 +64,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod walk_state;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},

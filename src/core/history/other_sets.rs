@@ -34,10 +34,12 @@ struct OtherSet {
     path: SetPath,
     /// The latest version of the configuration.
     config: Config,
+    /// Every version of it, newest first.
+    versions: Vec<ObjectId>,
     /// The names of the images in the present configuration; empty if the set no longer exists.
     images: BTreeSet<String>,
-    /// Whether the set or one of its images no longer exists.
-    has_ended: bool,
+    /// Whether the set or one of its images no longer exists, once it is known.
+    has_ended: OnceLock<bool>,
     /// The holds, once they are read.
     holds: OnceLock<HoldsOfSet>,
 }
@@ -93,23 +95,15 @@ impl OtherSets {
     /// Finds the sets of every configuration file in the history of a branch. `own`: the path of the
     /// configuration of a set that asks.
     pub(crate) fn read(git: &Git, branch: &Branch, own: &SetPath) -> Result<Self, GitError> {
-        let configurations = configurations(git, &branch.tip, own)?;
         let mut sets = Vec::new();
-        // The history of a single set contains its own holds.
-        if configurations.keys().ne([own]) {
-            for (path, versions) in configurations {
-                sets.extend(OtherSet::read(git, branch, path, &versions)?);
-            }
+        for (path, versions) in configurations(git, &branch.tip, own)? {
+            sets.extend(OtherSet::read(git, branch, path, versions)?);
         }
         Ok(Self {
             git: git.clone(),
             branch: branch.clone(),
             sets,
         })
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sets.is_empty()
     }
 
     /// The sets of which holds may be unknown, among those that were read.
@@ -139,7 +133,7 @@ impl OtherSets {
             let is_wanted = if is_own {
                 with_own
             } else {
-                set.has_ended || scope == HoldScope::All
+                scope == HoldScope::All || set.has_ended(&self.git)?
             };
             if !is_wanted {
                 continue;
@@ -161,28 +155,35 @@ impl OtherSet {
         git: &Git,
         branch: &Branch,
         path: SetPath,
-        versions: &[ObjectId],
+        versions: Vec<ObjectId>,
     ) -> Result<Option<Self>, GitError> {
-        let present = NoConfig::ignore(config_of_set(git, &branch.tip, &path))?;
-        let mut all = Vec::from_iter(present.clone());
-        let (name, root) = (path.to_string(), git.top().join(path.directory()));
-        for version in versions {
-            let past = config_of_blob(git, *version, &name, &root, &path);
-            all.extend(NoConfig::ignore(past)?);
+        let mut latest = NoConfig::ignore(config_of_set(git, &branch.tip, &path))?;
+        let images = latest.as_ref().map(image_names).unwrap_or_default();
+        for version in &versions {
+            if latest.is_none() {
+                latest = version_of(git, &path, *version)?;
+            }
         }
-        let names = |config: &Config| {
-            let names = config.images.iter().map(|image| image.name.clone());
-            names.collect::<BTreeSet<_>>()
-        };
-        let images = present.as_ref().map(names).unwrap_or_default();
-        let has_ended = all.iter().any(|config| !names(config).is_subset(&images));
-        Ok(all.into_iter().next().map(|config| Self {
+        Ok(latest.map(|config| Self {
             path,
             config,
+            versions,
             images,
-            has_ended,
+            has_ended: OnceLock::new(),
             holds: OnceLock::new(),
         }))
+    }
+
+    fn has_ended(&self, git: &Git) -> Result<bool, GitError> {
+        if let Some(known) = self.has_ended.get() {
+            return Ok(*known);
+        }
+        let mut has_ended = false;
+        for version in &self.versions {
+            let past = version_of(git, &self.path, *version)?;
+            has_ended |= past.is_some_and(|past| !image_names(&past).is_subset(&self.images));
+        }
+        Ok(*self.has_ended.get_or_init(|| has_ended))
     }
 
     fn holds(&self, git: &Git, branch: &Branch) -> Result<&HoldsOfSet, GitError> {
@@ -195,6 +196,20 @@ impl OtherSet {
             held: history.held,
         }))
     }
+}
+
+fn image_names(config: &Config) -> BTreeSet<String> {
+    config
+        .images
+        .iter()
+        .map(|image| image.name.clone())
+        .collect()
+}
+
+/// A version of the configuration at a path; `None` if it cannot be read as one.
+fn version_of(git: &Git, path: &SetPath, version: ObjectId) -> Result<Option<Config>, GitError> {
+    let (name, root) = (path.to_string(), git.top().join(path.directory()));
+    NoConfig::ignore(config_of_blob(git, version, &name, &root, path))
 }
 
 /// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest

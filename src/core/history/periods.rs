@@ -363,6 +363,25 @@ impl Rules {
         }
     }
 
+    /// The rules for commits before `first`, the first configuration: its files and images, and the current ones.
+    pub(super) fn before(first: &Config, current: &Config, slots: &mut Slots) -> Self {
+        let first = Self::new(first, slots);
+        let mut rules = Self::new(current, slots);
+        if first.is_equal(&rules) {
+            return first;
+        }
+        rules.globs.add_list(first.globs);
+        rules.texts.extend(first.texts);
+        rules.scanner = FileScanner::of(current, &slots.repositories);
+        rules.reading = format!("before {}{}", rules.reading, first.reading);
+        rules.has_other_repositories |= first.has_other_repositories;
+        let mut images = PastImages::unwrap_or_clone(rules.images);
+        images.extend(PastImages::unwrap_or_clone(first.images));
+        rules.images = images.into();
+        rules.slots.extend(first.slots);
+        rules
+    }
+
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         self.globs.matches(Path::new(OsStr::from_bytes(path)))
     }

@@ -1,15 +1,19 @@
 //! The paths whose changes the history of a set reads.
 
-use std::{collections::BTreeSet, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{collections::BTreeSet, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc};
 
 use super::{
     periods::{Rules, Slots},
     renames::ConfigPath,
 };
 use crate::{
+    base::files::{CHART, is_reserved},
     config::Config,
     git::{Git, GitError, ObjectId},
 };
+
+/// A path under the root.
+pub(super) type FilePath = Arc<[u8]>;
 
 /// The maximum number of directories; beyond it, the whole tree is read.
 const MAX_DIRECTORIES: usize = 64;
@@ -57,4 +61,22 @@ pub(super) fn read_paths_of(path: &ConfigPath, directories: &BTreeSet<PathBuf>) 
     }
     paths.push(path.path.clone());
     paths
+}
+
+/// Whether a path is that of a chart's metadata.
+pub(super) fn is_chart(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
+}
+
+/// A path in the repository relative to a root, unless it is outside or has a name of our own files.
+pub(super) fn path_in(whole: &FilePath, prefix: &[u8]) -> Option<FilePath> {
+    let path = whole.strip_prefix(prefix)?;
+    if path.split(|byte| *byte == b'/').any(is_reserved) {
+        return None;
+    }
+    Some(if prefix.is_empty() {
+        Arc::clone(whole)
+    } else {
+        FilePath::from(path)
+    })
 }

@@ -21,6 +21,8 @@ pub(super) struct ConfigPath {
     pub(super) path: Vec<u8>,
     /// The path of the root, which ends with a slash.
     pub(super) prefix: Vec<u8>,
+    /// The commit of the line that moved the configuration here, from the next path.
+    pub(super) moved_by: Option<ObjectId>,
     /// The last configuration of the line at this path.
     pub(super) config: Option<Arc<Config>>,
 }
@@ -33,6 +35,7 @@ impl ConfigPath {
             set_path,
             prefix: path[..length].to_vec(),
             path,
+            moved_by: None,
             config: None,
         }
     }
@@ -100,8 +103,11 @@ impl History {
 pub(super) enum Origin {
     /// It was added at this position of the line, or exists from the first commit.
     Beginning(usize),
-    /// It was renamed from this path.
-    Renamed(SetPath),
+    /// A commit renamed it.
+    Renamed {
+        from: SetPath,
+        by: ObjectId,
+    },
     Unknown(UnknownPast),
 }
 
@@ -144,7 +150,10 @@ pub(super) fn origin(
         if let Some(old) = source
             && oldest + 1 < MAX_RENAMES
         {
-            return Ok(Origin::Renamed(old));
+            return Ok(Origin::Renamed {
+                from: old,
+                by: commit.id,
+            });
         }
         if removed.is_empty() && has_moved_away(git, line, position, path)? {
             return Ok(Origin::Beginning(position));
@@ -310,7 +319,7 @@ mod tests {
         let paths: Vec<_> = paths.iter().map(path).collect();
         match origin(&Git::open(repo.path()).unwrap(), &paths, line).unwrap() {
             Origin::Beginning(position) => format!("starts at {position}"),
-            Origin::Renamed(old) => format!("renamed from {old}"),
+            Origin::Renamed { from, .. } => format!("renamed from {from}"),
             Origin::Unknown(past) => {
                 format!("unknown at {} {}", past.position, past.removed.join(" "))
             }

@@ -11,7 +11,8 @@ use super::{
     blobs::{Blob, BlobPins, PinList, ScannedBlobs},
     graph::{Graph, Step},
     periods::{PastImages, Rules, Slots},
-    walk::{Commit, Content, FilePath},
+    read_paths::FilePath,
+    walk::{Commit, Content},
 };
 use crate::{config::Config, oci::Digest};
 
@@ -232,7 +233,10 @@ impl<'s> Tree<'s> {
                     self.replace(path, pins.get(blob));
                 }
                 let changed = Changed {
-                    pins: differ(old.files.values().copied(), self.files.values().copied()),
+                    pins: differ(
+                        pins_of(old.rules.as_deref(), old.files.values().copied()),
+                        pins_of(self.rules.as_deref(), self.files.values().copied()),
+                    ),
                     files: (changed.iter()).any(|path| old.files.get(path) != self.files.get(path)),
                 };
                 (changed, Undo::All(old))
@@ -248,7 +252,8 @@ impl<'s> Tree<'s> {
                     }
                 }
                 let replaced = old.iter().filter_map(|(_, found)| *found);
-                let is_changed = differ(replaced, new);
+                let rules = self.rules.as_deref();
+                let is_changed = differ(pins_of(rules, replaced), pins_of(rules, new));
                 let changed = Changed {
                     pins: is_changed,
                     files: is_changed,
@@ -297,30 +302,34 @@ impl<'s> Tree<'s> {
     }
 }
 
-/// Whether files have different pins, in any order and in any file, or one of them is refused.
-fn differ<'p>(
-    old: impl IntoIterator<Item = &'p BlobPins>,
-    new: impl IntoIterator<Item = &'p BlobPins>,
-) -> bool {
-    let mut is_refused = false;
-    let mut sorted = |files: &mut dyn Iterator<Item = &'p BlobPins>| {
-        let mut pins = PinList::new();
-        for file in files {
-            is_refused |= file.refused.is_some();
-            pins.extend_from_slice(&file.pins);
+/// The sorted pins of files whose repositories belong to images, or `None` if a file is refused.
+fn pins_of<'p>(
+    rules: Option<&Rules>,
+    files: impl IntoIterator<Item = &'p BlobPins>,
+) -> Option<PinList> {
+    let mut all = PinList::new();
+    for file in files {
+        if file.refused.is_some() {
+            return None;
         }
-        pins.sort_unstable();
-        pins
-    };
-    let old = sorted(&mut old.into_iter());
-    let new = sorted(&mut new.into_iter());
-    old != new || is_refused
+        let pins = file.pins.iter().copied();
+        all.extend(pins.filter(|(repository, _)| {
+            rules.is_some_and(|rules| rules.slots.contains_key(repository))
+        }));
+    }
+    all.sort_unstable();
+    Some(all)
+}
+
+/// Whether pins differ, or one of their files is refused.
+fn differ(old: Option<PinList>, new: Option<PinList>) -> bool {
+    old.is_none() || old != new
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::ObjectId;
+    use crate::{config, git::ObjectId};
 
     #[test]
     fn equal_sets_have_the_same_distinct_digests() {
@@ -332,13 +341,23 @@ mod tests {
     }
 
     #[test]
-    fn order_of_files_is_no_difference() {
-        let [a, b] = ["a", "b"].map(|text| BlobPins {
-            pins: vec![(0, Digest::of(text.as_bytes()))],
+    fn order_of_files_and_pins_of_others_are_no_difference() {
+        let text =
+            "version: 1\nfiles: ['*.yml']\nimages:\n  a: { repository: ghcr.io/acme/a, pins: 1 }\n";
+        let config = config::example(text);
+        let rules = Rules::new(&config, &mut Slots::new(&config));
+        let pins = |repository: usize, text: &str| BlobPins {
+            pins: vec![(repository, Digest::of(text.as_bytes()))],
             refused: None,
-        });
-        assert!(!differ([&a, &b], [&b, &a]));
-        assert!(differ([&a], [&b]));
+        };
+        let [a, b, other] = [pins(0, "a"), pins(0, "b"), pins(1, "a")];
+        let of = |files: [&BlobPins; 2]| pins_of(Some(&rules), files);
+        assert!(!differ(of([&a, &b]), of([&b, &a])));
+        assert!(!differ(
+            of([&a, &other]),
+            of([&a, &a]).map(|pins| pins[..1].to_vec())
+        ));
+        assert!(differ(of([&a, &a]), of([&a, &b])));
     }
 
     #[test]

@@ -654,6 +654,57 @@ fn new_set_at_a_former_path_has_no_past() {
 }
 
 #[test]
+fn pins_before_the_adoption_count_in_the_registry_of_that_time() {
+    let old = |build: char| pin("fix", build).replace("ghcr.io/acme", "old.example/acme");
+    let config = |repository: &str, files: &str| {
+        format!(
+            "version: 1\nname: images\nfiles: ['{files}']\nimages:\n  fix: {{ repository: {repository}, pins: 1 }}\n"
+        )
+    };
+    let repo = Repo::empty();
+    for build in ['a', 'b'] {
+        repo.write("deploy.yml", old(build) + "\n").commit("build");
+    }
+    repo.write("repin.yaml", config("old.example/acme/fix", "deploy.yml"))
+        .commit("chore: adopt");
+    repo.write("deploy.yml", old('a') + "\n")
+        .commit(format!("rollback: images @{}", repo::revision('a')));
+    let is_held = || {
+        repo.publish();
+        let fix = Digests::from([("fix".to_owned(), digits("fix", 'b').parse_digest())]);
+        history(&repo).hold(&fix, &Digests::new()).is_held()
+    };
+    assert!(is_held());
+    // Another registry, and another file.
+    repo.remove("deploy.yml")
+        .write("app.yml", pin("fix", 'a') + "\n")
+        .write("repin.yaml", config("ghcr.io/acme/fix", "app.yml"))
+        .commit("chore: move");
+    assert!(is_held());
+}
+
+#[test]
+fn path_of_another_set_is_left_when_the_configuration_moves_back() {
+    let repo = in_directory("prod");
+    pins_in(&repo, "prod", 'a');
+    repo.commit(title('a'));
+    repo.git(&["mv", "prod", "live"]);
+    repo.commit("chore: move prod");
+    // Both exist for a while.
+    repo.write("prod/repin.yaml", CONFIG).commit("chore: add");
+    repo.remove("live/repin.yaml")
+        .write("prod/repin.yaml", format!("{CONFIG}# kept\n"))
+        .commit("chore: remove live");
+    pins_in(&repo, "prod", 'b');
+    let config = CONFIG.replace(".github/workflows/*.yml", "*.yml");
+    repo.write("live/repin.yaml", config)
+        .commit("chore: restore live");
+    repo.publish();
+    let live = history_in(&repo.join("live"));
+    assert_eq!(summary(&live), ["promote a *"]);
+}
+
+#[test]
 fn moved_set_inherits_the_holds_of_its_new_path() {
     let repo = in_directory("prod");
     for build in ['a', 'b', 'a'] {

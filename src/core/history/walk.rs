@@ -9,12 +9,13 @@ use super::{
     claims::{ClaimTemplates, Claims},
     graph::{Graph, Step},
     periods::{OwnRules, PastImages, Rules, Slots},
-    read_paths::{limited, read_paths_of},
+    read_paths::{FilePath, is_chart, limited, path_in, read_paths_of},
     renames::{self, ConfigPath, LineCommit, Origin, UnknownPast},
+    walk_state::{Undo, WalkState},
 };
 use crate::{
-    base::files::{CHART, RelPath, is_reserved},
-    config::Config,
+    base::files::RelPath,
+    config::{Config, SetPath},
     core::configurations::{self, NoConfig},
     git::{
         Git, GitError, ObjectId, Objects,
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -31,9 +32,6 @@ use std::{
 
 /// The maximum of [`Walk::joins`]. Images that are joined later keep separate pasts.
 const MAX_JOINS: usize = 16;
-
-/// A path under the root.
-pub(super) type FilePath = Arc<[u8]>;
 
 #[derive(Debug)]
 pub(super) struct Commit {
@@ -112,6 +110,8 @@ struct Walk<'a> {
     /// The paths of the configuration, the present one first.
     paths: Vec<ConfigPath>,
     current: Arc<Rules>,
+    /// The rules for commits before the first configuration.
+    early: Arc<Rules>,
     slots: Slots,
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
@@ -121,50 +121,6 @@ struct Walk<'a> {
     parsed: HashMap<(ObjectId, usize), OwnRules>,
     /// How often the commits were read again because images turned out to be the same one.
     joins: usize,
-}
-
-/// The state after a commit.
-#[derive(Default)]
-struct WalkState {
-    /// Every regular file under the read directories, by its path in the repository.
-    files: BTreeMap<FilePath, ObjectId>,
-    /// The index of the path of the configuration.
-    path: usize,
-    /// The blob of the commit's own configuration.
-    own: Option<ObjectId>,
-    /// Whether this commit or one before has a configuration.
-    has_had_config: bool,
-    /// The rules of that configuration, once it is parsed.
-    own_rules: Option<OwnRules>,
-    /// The rules of the last commit; `None` before the first commit and after unknown content.
-    rules: Option<Arc<Rules>>,
-}
-
-/// The state before a commit, to which a visit returns.
-struct Undo {
-    /// The changed paths with their blobs.
-    files: Vec<(FilePath, Option<ObjectId>)>,
-    path: usize,
-    own: Option<ObjectId>,
-    has_had_config: bool,
-    own_rules: Option<OwnRules>,
-    rules: Option<Arc<Rules>>,
-}
-
-impl WalkState {
-    fn undo(&mut self, undo: Undo) {
-        for (path, blob) in undo.files.into_iter().rev() {
-            match blob {
-                Some(blob) => self.files.insert(path, blob),
-                None => self.files.remove(&path),
-            };
-        }
-        self.path = undo.path;
-        self.own = undo.own;
-        self.has_had_config = undo.has_had_config;
-        self.own_rules = undo.own_rules;
-        self.rules = undo.rules;
-    }
 }
 
 /// Reads the commits that are reachable from `tip`. Requests every blob that may contain pins, and adds
@@ -184,6 +140,7 @@ pub(super) fn walk(
         git,
         config,
         paths: vec![ConfigPath::new(config.set_path.clone())],
+        early: Arc::clone(&current),
         current,
         slots,
         objects,
@@ -226,8 +183,8 @@ pub(super) fn walk(
             Renames::Ignore => Origin::Beginning(0),
         };
         let (start, unknown_past) = match origin {
-            Origin::Renamed(set_path) => {
-                walk.paths.push(ConfigPath::new(set_path));
+            Origin::Renamed { from, by } => {
+                walk.add_path(from, by);
                 continue;
             }
             Origin::Unknown(past) => (past.position, Some(past)),
@@ -251,6 +208,14 @@ pub(super) fn walk(
 }
 
 impl Walk<'_> {
+    /// Adds the path from which a commit moved the configuration.
+    fn add_path(&mut self, from: SetPath, by: ObjectId) {
+        if let Some(oldest) = self.paths.last_mut() {
+            oldest.moved_by = Some(by);
+        }
+        self.paths.push(ConfigPath::new(from));
+    }
+
     /// Joins images that turned out to be the same one; then the commits must be read again.
     fn joins_images(&mut self) -> bool {
         let is_joined = self.joins < MAX_JOINS && self.slots.join();
@@ -279,6 +244,8 @@ impl Walk<'_> {
         let ids = logged.iter().map(|commit| (&commit.id, &commit.parents));
         let graph = Graph::new(ids, tip);
         let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
+        let line = graph.line.iter().map(|commit| &logged[*commit]);
+        self.early = self.early_rules(line)?;
         let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
         let mut state = WalkState {
             path: self.paths.len() - 1,
@@ -291,9 +258,10 @@ impl Walk<'_> {
                     let Some(commit) = logged[index].take() else {
                         continue;
                     };
-                    let (commit, undo) = self.visit(commit, &mut state)?;
+                    let is_on_line = graph.is_on_line(index);
+                    let (commit, undo) = self.visit(commit, is_on_line, &mut state)?;
                     commits[index] = Some(commit);
-                    if !graph.is_on_line(index) {
+                    if !is_on_line {
                         undos.push(undo);
                     } else if (undo.own != state.own || undo.path != state.path)
                         && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
@@ -335,6 +303,7 @@ impl Walk<'_> {
     fn visit(
         &mut self,
         commit: commits::Commit,
+        is_on_line: bool,
         state: &mut WalkState,
     ) -> Result<(Commit, Undo), GitError> {
         let mut undo = Undo {
@@ -345,7 +314,7 @@ impl Walk<'_> {
             own_rules: state.own_rules.clone(),
             rules: state.rules.clone(),
         };
-        self.follow_rename(&commit.changes, state);
+        self.follow_rename(&commit, is_on_line, state);
         let path = &self.paths[state.path];
         let mut changes = Vec::new();
         for change in commit.changes {
@@ -374,13 +343,7 @@ impl Walk<'_> {
             None => ConfigState::NotAdded,
         };
         let paths = self.known_paths(state);
-        let rules = match &state.own_rules {
-            Some(rules) => rules.clone(),
-            None => state
-                .own_rules
-                .insert(self.rules(state.own, state.path)?)
-                .clone(),
-        };
+        let rules = self.rules_at(state)?;
         let images = rules.known().map(|rules| Arc::clone(&rules.images));
         let content = match rules {
             OwnRules::Unreadable(reason) => self.unknown_content(reason, &changes, state),
@@ -441,18 +404,22 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Continues with another path at a commit that renames the configuration, or undoes a rename.
-    fn follow_rename(&self, changes: &[commits::ChangedPath], state: &mut WalkState) {
+    /// Continues with another path at a commit that moves the configuration. A merged commit may undo a rename.
+    fn follow_rename(&self, commit: &commits::Commit, is_on_line: bool, state: &mut WalkState) {
         let blob = |path: &ConfigPath| {
-            let mut changes = changes.iter();
+            let mut changes = commit.changes.iter();
             let change = changes.find(|change| change.path == path.path);
             change.map(|change| change.blob)
         };
-        if blob(&self.paths[state.path]) != Some(None) {
-            return;
-        }
-        let added = |path: &ConfigPath| matches!(blob(path), Some(Some(_)));
-        if let Some(path) = self.paths.iter().position(added) {
+        let mut paths = self.paths.iter();
+        let moved = if is_on_line {
+            paths.position(|path| path.moved_by == Some(commit.id))
+        } else if blob(&self.paths[state.path]) == Some(None) {
+            paths.position(|path| matches!(blob(path), Some(Some(_))))
+        } else {
+            None
+        };
+        if let Some(path) = moved {
             state.path = path;
             state.rules = None;
         }
@@ -551,11 +518,42 @@ impl Walk<'_> {
         self.objects.request(blob.id)
     }
 
-    /// The rules of a commit's own configuration; the current rules if it has none.
-    fn rules(&mut self, own: Option<ObjectId>, path: usize) -> Result<OwnRules, GitError> {
-        let Some(blob) = own else {
-            return Ok(OwnRules::Known(Arc::clone(&self.current), None));
+    /// The rules for commits before the first configuration of the line at the oldest path.
+    fn early_rules<'c>(
+        &mut self,
+        line: impl IntoIterator<Item = &'c commits::Commit>,
+    ) -> Result<Arc<Rules>, GitError> {
+        let path = self.paths.len() - 1;
+        let mut changes = line.into_iter().flat_map(|commit| &commit.changes);
+        let first = changes.find(|change| change.path == self.paths[path].path);
+        if let Some(blob) = first.and_then(|change| change.blob)
+            && let OwnRules::Known(_, Some(first)) = self.rules(blob, path)?
+        {
+            let rules = Rules::before(&first, self.config, &mut self.slots);
+            return Ok(Arc::new(rules));
+        }
+        Ok(Arc::clone(&self.current))
+    }
+
+    /// The rules of a commit's own configuration, or those before the first one or after a removal.
+    fn rules_at(&mut self, state: &mut WalkState) -> Result<OwnRules, GitError> {
+        let rules = match (&state.own_rules, state.own) {
+            (Some(rules), _) => return Ok(rules.clone()),
+            (None, Some(blob)) => self.rules(blob, state.path)?,
+            (None, None) => {
+                let rules = if state.has_had_config {
+                    &self.current
+                } else {
+                    &self.early
+                };
+                OwnRules::Known(Arc::clone(rules), None)
+            }
         };
+        Ok(state.own_rules.insert(rules).clone())
+    }
+
+    /// The rules of a configuration.
+    fn rules(&mut self, blob: ObjectId, path: usize) -> Result<OwnRules, GitError> {
         let (name, root) = (self.config.file_name(), &self.config.root);
         let set_path = &self.paths[path].set_path;
         let rules = match configurations::config_of_blob(self.git, blob, name, root, set_path) {
@@ -569,22 +567,4 @@ impl Walk<'_> {
         self.parsed.insert((blob, path), rules.clone());
         Ok(rules)
     }
-}
-
-/// Whether a path is that of a chart's metadata.
-fn is_chart(path: &[u8]) -> bool {
-    path.rsplit(|byte| *byte == b'/').next() == Some(CHART.as_bytes())
-}
-
-/// A path in the repository relative to a root, unless it is outside or has a name of our own files.
-fn path_in(whole: &FilePath, prefix: &[u8]) -> Option<FilePath> {
-    let path = whole.strip_prefix(prefix)?;
-    if path.split(|byte| *byte == b'/').any(is_reserved) {
-        return None;
-    }
-    Some(if prefix.is_empty() {
-        Arc::clone(whole)
-    } else {
-        FilePath::from(path)
-    })
 }

@@ -1,7 +1,7 @@
 //! Hand-written lines and merges, and the digests that are held at their tips.
 
 use crate::core::history::{
-    History,
+    Digests, History,
     events::tests::{digest, facts_of, from_facts, history, history_since, merged_history},
     graph::Graph,
     walk::ConfigState,
@@ -132,6 +132,8 @@ fn image_with_another_name_keeps_its_digests() {
     for (commits, expected) in [
         (&["a -@A", "b -@B", "- b", "- a"][..], "- b"),
         (&["a -@A", "b -@B", "- a"], "- b"),
+        // Back to its former name and repository.
+        (&["a -@A", "- a", "- b", "a -"], "b -"),
         // Another image with the digest of one that is still pinned.
         (&["a -@A", "b -@B", "b a"], "- -"),
     ] {
@@ -175,6 +177,17 @@ fn merges_undo_the_newer_digests_of_a_parent() {
             &[("a@A", &[]), ("a", &[0]), ("b@B", &[0]), ("b", &[2, 1])],
             "-",
         ),
+        // The image has another name and repository on the line.
+        (
+            &[
+                ("a -@A", &[]),
+                ("b -@B", &[0]),
+                ("- b", &[1]),
+                ("a -~A", &[1]),
+                ("- b", &[2, 3]),
+            ],
+            "b a",
+        ),
         // A digest that only a merged side line had between is not undone.
         (
             &[
@@ -202,4 +215,21 @@ fn old_forced_branch_does_not_end_a_later_hold() {
     let again: [(&str, &[usize]); 2] = [("a~A", &[4]), ("b", &[5, 3])];
     let stale = [&rollback[..], &forced, &again].concat();
     assert_eq!(held(&merged_history(&stale)), "b");
+}
+
+#[test]
+fn head_ends_every_hold_of_a_digest_or_none() {
+    let b = Digests::from([("i0".to_owned(), digest("b"))]);
+    let side: [(&str, &[usize]); 3] = [("a@A", &[]), ("b@B", &[0]), ("a~A", &[1])];
+    let head = merged_history(&[&side[..], &[("b!B+", &[2])]].concat());
+    let twice: [(&str, &[usize]); 3] = [("a~A", &[1]), ("a", &[3, 2]), ("c@C", &[4])];
+    let once: [(&str, &[usize]); 3] = [("b", &[1]), ("b", &[3, 2]), ("c@C", &[4])];
+    for (line, is_held) in [(twice, true), (once, false)] {
+        let base = merged_history(&[&side[..], &line].concat());
+        // Control: the hold of the merged commit is the latest one, and the head ends it.
+        let latest = base.holds_of(&digest("b")).next().unwrap();
+        assert_eq!(latest.commit, base.facts.commits[2].id);
+        assert!(head.is_released(latest));
+        assert_eq!(base.hold_of_head(&head, &b).is_held(), is_held, "{line:?}");
+    }
 }

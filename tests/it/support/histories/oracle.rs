@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Bytes, Commit, Config, Image, directory};
+use super::{Bytes, Commit, Config, Image, Tree, directory};
 
 /// The digests of each image of a set.
 type Pins = BTreeMap<usize, BTreeSet<Bytes>>;
@@ -37,6 +37,8 @@ pub struct Branch<'h> {
 struct Set<'h> {
     paths: Vec<String>,
     last: &'h Config,
+    /// The first configuration of the line at the oldest path.
+    first: Option<&'h Config>,
     /// The position in the line at which the set begins.
     start: usize,
     /// The number of the path at each commit, and whether that commit or one before had a configuration.
@@ -44,6 +46,16 @@ struct Set<'h> {
     /// The files of each commit: the pins of the set's images.
     files: Vec<Files<'h>>,
     pins: Vec<Pins>,
+}
+
+/// The paths that a configuration had.
+#[derive(Default)]
+struct Paths {
+    newest_first: Vec<String>,
+    /// The position in the line at which the configuration was moved to each path but the last one.
+    moves: Vec<usize>,
+    /// The position in the line at which the set begins.
+    start: usize,
 }
 
 /// The pins of each file.
@@ -84,6 +96,18 @@ struct Record {
     rolls_back: bool,
     is_override: bool,
     is_evidence: bool,
+}
+
+impl<'h> Set<'h> {
+    /// The configurations of a commit with this state: its own, the first and the last one before any, or the last one after
+    /// a removal.
+    fn configs(&self, tree: &'h Tree, (at, had): (usize, bool)) -> Vec<&'h Config> {
+        if let Some(own) = tree.configs.get(&self.paths[at]) {
+            return vec![own];
+        }
+        let first = self.first.filter(|_| !had);
+        first.into_iter().chain([self.last]).collect()
+    }
 }
 
 impl<'h> Branch<'h> {
@@ -145,20 +169,35 @@ impl<'h> Branch<'h> {
 
     /// The paths from which the configuration at `path` was renamed, and the position at which its set begins;
     /// `None` if git cannot tell.
-    fn former_paths(&self, path: &str) -> Option<(Vec<String>, usize)> {
+    fn former_paths(&self, path: &str) -> Option<Paths> {
         let mut paths = vec![path.to_owned()];
+        let mut moves = Vec::new();
         for position in (1..self.line.len()).rev() {
             let path = paths[paths.len() - 1].clone();
             if !self.is_added(position, &path) {
                 continue;
             }
             match self.renamed(position, &path)? {
-                Some(old) => paths.push(old),
-                None if self.has_moved_away(position, &path)? => return Some((paths, position)),
+                Some(old) => {
+                    paths.push(old);
+                    moves.push(position);
+                }
+                None if self.has_moved_away(position, &path)? => {
+                    let start = position;
+                    return Some(Paths {
+                        newest_first: paths,
+                        moves,
+                        start,
+                    });
+                }
                 None => {}
             }
         }
-        Some((paths, 0))
+        Some(Paths {
+            newest_first: paths,
+            moves,
+            start: 0,
+        })
     }
 
     fn is_added(&self, position: usize, path: &str) -> bool {
@@ -181,7 +220,9 @@ impl<'h> Branch<'h> {
         let added: Vec<_> = new.keys().filter(|path| !old.contains_key(*path)).collect();
         match (&removed[..], &added[..]) {
             ([], _) => Some(None),
-            ([removed], [_]) => Some(Some((*removed).clone())),
+            ([removed], [_]) if are_similar(&old[*removed], &new[path]) => {
+                Some(Some((*removed).clone()))
+            }
             _ => {
                 let mut same = removed.iter().filter(|removed| old[**removed] == new[path]);
                 let twins = added
@@ -218,12 +259,27 @@ impl<'h> Branch<'h> {
         let tip = self.line[self.line.len() - 1];
         let mut configs = [tip].into_iter().chain(newest);
         let last = configs.find_map(|commit| self.commits[commit].tree.configs.get(path));
-        self.set_at(vec![path.to_owned()], 0, last.unwrap())
+        let paths = Paths {
+            newest_first: vec![path.to_owned()],
+            ..Paths::default()
+        };
+        self.set_at(paths, last.unwrap())
     }
 
-    fn set_at(&self, paths: Vec<String>, start: usize, last: &'h Config) -> Set<'h> {
+    fn set_at(&self, paths: Paths, last: &'h Config) -> Set<'h> {
+        let Paths {
+            newest_first: paths,
+            moves,
+            start,
+        } = paths;
+        let on_line = |position: usize| {
+            let mut moves = moves.iter();
+            moves
+                .position(|moved| position >= *moved)
+                .unwrap_or(paths.len() - 1)
+        };
         let mut states: Vec<(usize, bool)> = Vec::new();
-        for commit in self.commits {
+        for (index, commit) in self.commits.iter().enumerate() {
             let new = &commit.tree.configs;
             let (mut at, mut had) = (paths.len() - 1, false);
             if let Some(parent) = commit.parents.first() {
@@ -235,12 +291,19 @@ impl<'h> Branch<'h> {
                     at = paths.iter().position(moved).unwrap_or(at);
                 }
             }
+            if let Some(position) = self.positions[index].filter(|_| self.is_on_line(index)) {
+                at = on_line(position);
+            }
             had |= new.contains_key(&paths[at]);
             states.push((at, had));
         }
+        let oldest = &paths[paths.len() - 1];
+        let mut line = self.line.iter();
+        let first = line.find_map(|commit| self.commits[*commit].tree.configs.get(oldest));
         let mut set = Set {
             paths,
             last,
+            first,
             start,
             states,
             files: Vec::new(),
@@ -262,17 +325,15 @@ impl<'h> Branch<'h> {
     fn files(&self, set: &Set<'h>, commit: usize) -> BTreeMap<&'h str, Vec<(&'h str, Bytes)>> {
         let tree = &self.commits[commit].tree;
         let path = &set.paths[set.states[commit].0];
-        let config = tree.configs.get(path).unwrap_or(set.last);
+        let configs = set.configs(tree, set.states[commit]);
+        let names = configs.iter().flat_map(|config| &config.files);
+        let images: Vec<_> = configs.iter().flat_map(|config| &config.images).collect();
         let mut files = BTreeMap::new();
-        for file in &config.files {
+        for file in names {
             let pins = tree.files.get(&format!("{}{file}", directory(path)));
             let mut own = Vec::new();
             for (repository, bytes) in pins.into_iter().flatten() {
-                if config
-                    .images
-                    .iter()
-                    .any(|image| image.repository == *repository)
-                {
+                if images.iter().any(|image| image.repository == *repository) {
                     own.push((repository.as_str(), *bytes));
                 }
             }
@@ -294,14 +355,11 @@ impl<'h> Branch<'h> {
 
     /// The name of the image that pins these bytes.
     fn name_of(&self, set: &Set<'h>, commit: usize, bytes: Bytes) -> String {
-        let config = self.commits[commit]
-            .tree
-            .configs
-            .get(&set.paths[set.states[commit].0]);
+        let configs = set.configs(&self.commits[commit].tree, set.states[commit]);
         let files = &set.files[commit];
         let mut pins = files.values().flatten();
         let (repository, _) = pins.find(|(_, pinned)| *pinned == bytes).unwrap();
-        let mut images = config.unwrap_or(set.last).images.iter();
+        let mut images = configs.iter().flat_map(|config| &config.images);
         images
             .find(|image| image.repository == *repository)
             .unwrap()
@@ -363,7 +421,7 @@ impl<'h> Branch<'h> {
             pins
         };
         let Some(parent) = self.commits[commit].parents.first() else {
-            return true;
+            return !list(commit).is_empty() || self.is_added_at(set, commit);
         };
         list(*parent) != list(commit) || self.is_added_at(set, commit)
     }
@@ -589,10 +647,36 @@ impl<'h> Branch<'h> {
         })
     }
 
+    /// Whether a path got a configuration that has no image of its last one: another set, or the same one with other
+    /// names and repositories.
+    fn has_stranger(&self) -> bool {
+        let mut reachable = self.reachable();
+        reachable.any(|index| {
+            let Commit { parents, tree, .. } = &self.commits[index];
+            let mut configs = tree.configs.iter();
+            configs.any(|(path, new)| {
+                let mut before = parents.first();
+                let mut is_removed = false;
+                while let Some(parent) = before {
+                    let Commit { parents, tree, .. } = &self.commits[*parent];
+                    if let Some(old) = tree.configs.get(path) {
+                        return is_removed && !have_common_image(old, new);
+                    }
+                    is_removed = true;
+                    before = parents.first();
+                }
+                false
+            })
+        })
+    }
+
     /// The answers for the set at `path` with this configuration; `None` if git cannot tell its past.
     pub fn ask(&'h self, path: &str, config: &'h Config) -> Option<Answers<'h>> {
-        let (paths, start) = self.former_paths(path)?;
-        let set = self.set_at(paths, start, config);
+        if self.has_stranger() {
+            return None;
+        }
+        let paths = self.former_paths(path)?;
+        let set = self.set_at(paths, config);
         let holds = self.holds(&set);
         let is_held = |holds: &Holds, undone: &Undone| !self.is_released(&holds.released, undone);
         let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
@@ -676,6 +760,24 @@ impl<'h> Branch<'h> {
         }
         present
     }
+}
+
+/// Whether git certainly takes one configuration for the other one after a rename.
+fn are_similar(old: &Config, new: &Config) -> bool {
+    let mut images = new.images.iter();
+    old.images.len() == new.images.len()
+        && (old.files == new.files && images.all(|image| is_in(old, image))
+            || old.images == new.images)
+}
+
+/// Whether a configuration has an image with the same name or repository.
+fn is_in(config: &Config, image: &Image) -> bool {
+    let mut images = config.images.iter();
+    images.any(|old| old.name == image.name || old.repository == image.repository)
+}
+
+fn have_common_image(old: &Config, new: &Config) -> bool {
+    new.images.iter().any(|image| is_in(old, image))
 }
 
 /// The digests after the last return to `digests`; none if they were never current.
