@@ -23,7 +23,7 @@ use crate::base::{
     http::{
         Body, Call, Cause, Client, Effect, FORGES, Idempotency, Network, PauseListener, Policy,
         RequestPacer, ServerTime, ServerTimes, SharedDeadline, Stage, StopReason, TlsFailure,
-        Transport, WaitReason, address::host_of, time_of_day,
+        Transport, WaitReason, address::host_of, to_second,
     },
     untrusted::Secrets,
 };
@@ -424,10 +424,10 @@ impl Http {
             WaitReason::Limit => format!("rate limited by {host}"),
             WaitReason::Busy => format!("{host} asks to wait"),
         };
-        // More than a day ahead, a time of day is ambiguous.
+        // A server may request a wait of centuries, which the number of seconds states.
         let day = Duration::from_secs(86_400);
         let end = self.now()().checked_add(wait).filter(|_| wait < day);
-        let until = end.map_or_else(String::new, |end| format!("until {}, ", time_of_day(end)));
+        let until = end.map_or_else(String::new, |end| format!("until {}, ", to_second(end)));
         format!(
             "; {reason} {until}for {} s, past this command's deadline ({})",
             wait.as_secs(),

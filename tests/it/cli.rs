@@ -341,7 +341,7 @@ fn passed_checks_have_titles_and_codes() {
 fn offered(world: &World, words: &[&str]) -> String {
     let args = [&["--", "repin"], words].concat();
     world
-        .run_with(&args, &[("REPIN_COMPLETE", "fish")])
+        .run_with(&args, &[("REPIN_COMPLETE", "fish"), ("TZ", "CET-1")])
         .exits(0)
         .stdout
 }
@@ -356,7 +356,7 @@ fn completions_know_images_and_sets() {
     world.commit("by hand");
     let sets = offered(&world, &["rollback", "--to", ""]);
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 03:04Z promote: ")),
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 promote: ")),
         "{sets}"
     );
     assert!(offered(&world, &["resolve", "-r", "bb"]).starts_with(&format!("{REV_B}\t")));
@@ -385,7 +385,7 @@ fn completions_know_images_and_sets() {
     std::fs::rename(&layouts, world.path("moved")).unwrap();
     let sets = offered(&world, &["promote", "--revision", "bb"]);
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 03:04Z promote: ")),
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 promote: ")),
         "{sets}"
     );
     std::fs::rename(world.path("moved"), &layouts).unwrap();

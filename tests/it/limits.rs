@@ -39,7 +39,7 @@ fn secondary() -> Reply {
     )
 }
 
-/// That standard error names a time of day between the two texts.
+/// That standard error names a time between the two texts.
 fn names_a_time(stderr: &str, before: &str, after: &str) {
     let found = stderr.lines().any(|line| {
         let rest = line.split_once(before).map(|(_, rest)| rest);
@@ -47,10 +47,8 @@ fn names_a_time(stderr: &str, before: &str, after: &str) {
             .and_then(|rest| rest.split_once(after))
             .map(|(time, _)| time);
         time.is_some_and(|time| {
-            let digits = time
-                .split(':')
-                .all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()));
-            digits && time.split(':').count() == 3
+            let is_part = |byte: u8| byte.is_ascii_digit() || b" -:".contains(&byte);
+            time.len() == 19 && time.bytes().all(is_part)
         })
     });
     assert!(found, "{before}HH:MM:SS{after}: {stderr}");
@@ -92,7 +90,7 @@ fn wait_for_a_limit_is_always_announced() {
             // No gate has reported, according to the forge after the pause.
             let ran = run(&world, &[&GATES, flags].concat(), "").exits(1);
             let announced = format!("rate limited by {}, resuming at ", host(&fake));
-            names_a_time(&ran.stderr, &announced, " UTC");
+            names_a_time(&ran.stderr, &announced, "Z");
             assert_eq!(runner::obeyed(&ran.stderr), [], "{flags:?}");
         }
     }
@@ -104,7 +102,12 @@ fn busy_server_with_a_time_is_announced() {
     let busy = error(503, "maintenance").with("retry-after", "1");
     fake.fault(("GET", ""), 1, Fault::Instead(busy));
     let ran = run(&world, &GATES, "").exits(1);
-    names_a_time(&ran.stderr, " is busy, resuming at ", " UTC");
+    names_a_time(&ran.stderr, " is busy, resuming at ", "Z");
+    let busy = error(503, "maintenance").with("retry-after", "1");
+    fake.fault(("GET", ""), 1, Fault::Instead(busy));
+    let zone = [("REPIN_FORGE_TOKEN", TOKEN), ("TZ", "CET-1")];
+    let ran = world.run_with(&GATES, &zone).exits(1);
+    names_a_time(&ran.stderr, " is busy, resuming at ", "+01:00");
 }
 
 /// Every response that means a limit, and names no time.
@@ -127,7 +130,7 @@ fn limits() -> Vec<Reply> {
 /// deadline.
 fn given_up(ran: &Ran, fake: &Fake, (requests, deadline): (usize, &str)) {
     let before = format!("rate limited by {} until ", host(fake));
-    let after = format!(" UTC, for 60 s, past this command's deadline ({deadline})");
+    let after = format!("Z, for 60 s, past this command's deadline ({deadline})");
     names_a_time(&ran.stderr, &before, &after);
     assert!(!ran.stderr.contains("resuming at"), "{}", ran.stderr);
     let received = fake.asked();
@@ -204,7 +207,7 @@ fn graphql_limits_in_a_success() {
         let limit = limit.with("retry-after", "1");
         fake.fault(("POST", "/graphql"), 1, Fault::Instead(limit));
         let ran = run(&world, &PROMOTE, "").exits(0);
-        names_a_time(&ran.stderr, "resuming at ", " UTC");
+        names_a_time(&ran.stderr, "resuming at ", "Z");
     }
 }
 

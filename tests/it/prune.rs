@@ -36,6 +36,32 @@ fn index_with_a_lost_platform_is_broken() {
 }
 
 #[test]
+fn text_shows_local_times() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-old", &old("old"))]);
+    let zone = [("TZ", "CET-1")];
+    let utc = days_ago(40);
+    let document = real.scene.prune(&["--image", "app"], 0);
+    assert_eq!(document["images"][0]["candidates"][0]["created"], utc);
+    let ran = real.scene.run_with(&["prune"], &zone).exits(0);
+    let hour = (utc[11..13].parse::<u32>().unwrap() + 1) % 24;
+    let local = format!(" {hour:02}{}+01:00", &utc[13..16]);
+    assert!(
+        ran.stdout.contains(&format!("{local})\n")),
+        "{}",
+        ran.stdout
+    );
+    let json = ["prune", "--format", "json"];
+    let ran = real.scene.run_with(&json, &zone).exits(0);
+    assert!(!ran.stdout.contains("+01:00"), "{}", ran.stdout);
+    let ran = real.scene.run_with(&["prune", "--apply"], &zone).exits(0);
+    assert!(
+        ran.stderr.contains(&format!("{local}; undo")),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn exactly_the_stale_pending_versions_go() {
     let (pinned, released, both) = (pinned(), old("released"), old("both"));
     let part = Image::created("arm64", "part", Some(&days_ago(41)));

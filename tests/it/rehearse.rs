@@ -452,16 +452,17 @@ fn every_finished_rehearsal_reports_its_sets() {
     let summary = world.path("summary");
     for format in ["human", "json", "github"] {
         let _ = fs::remove_file(&summary);
-        let env = [("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+        let env = [
+            ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()),
+            ("TZ", "CET-1"),
+        ];
         let ran = world
             .run_with(&["rehearse", "--format", format, "-q"], &env)
             .exits(0);
         let written = fs::read_to_string(&summary).unwrap();
-        for text in [&ran.stderr, &written] {
-            assert!(
-                text.contains("; checked ") && text.contains(" GMT"),
-                "{text}"
-            );
+        for (text, zone) in [(&ran.stderr, "+01:00\n"), (&written, "Z")] {
+            let (_, time) = text.split_once("; checked 20").unwrap();
+            assert!(time.contains(zone), "{text}");
         }
         assert!(ran.stderr.contains("rehearse: 2 ready; "), "{}", ran.stderr);
         for revision in [REV_A, REV_B] {

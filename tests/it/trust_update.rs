@@ -107,12 +107,12 @@ fn difference_is_shown_and_written_on_request() {
       ended: certificate authority
         sigstore.dev, sigstore, https://fulcio.sigstore.dev
         sha256:15d795348226b4649f750f5802592c393bee7cc53c3b86982175b7ad087efe47
-        valid from 2022-04-13T20:06:15Z until 2026-11-01T00:00:00Z
-        before: valid from 2022-04-13T20:06:15Z, without end
+        valid from 2022-04-13 20:06Z until 2026-11-01 00:00Z
+        before: valid from 2022-04-13 20:06Z, without end
       added: transparency log
         https://log2025-1.rekor.sigstore.dev
         zxGZFVvd0FEmjR8WrFwMdcAJ9vtaY/QXf44Y1wUeP6A=
-        valid from 2025-09-23T00:00:00Z, without end
+        valid from 2025-09-23 00:00Z, without end
     ");
     assert!(
         ran.stdout.lines().all(|line| line.len() <= 80),

@@ -162,7 +162,7 @@ fn print_text(
     if matches!(finished.effect, Effect::NothingNewer) {
         return;
     }
-    output.print(output.local(&table(document)));
+    output.print_text(&table(document));
     print_checks(&document.checks, &finished.config, output);
     let DiffOptions { stat, no_diff } = diff_options;
     let diff = document.diff_bytes();
@@ -422,7 +422,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
 pub(super) fn print_checks(checks: &[Check], config: &Config, output: &mut Output) {
     if output.volume >= Volume::Verbose {
         let rows: Vec<_> = checks.iter().map(row).collect();
-        output.print(output.local(&format!("\n{}", aligned(&[Align::Left; 4], &rows))));
+        output.print_text(&format!("\n{}", aligned(&[Align::Left; 4], &rows)));
     }
     output.print_causes(checks, config);
 }

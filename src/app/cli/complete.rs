@@ -15,7 +15,6 @@ use std::{
 
 use clap::error::ErrorKind;
 use clap_complete::{CompleteEnv, CompletionCandidate};
-use jiff::tz::TimeZone;
 
 use crate::{
     app::report::{layout::local, words::WORDS},
@@ -148,18 +147,17 @@ pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
-    let entries = history().unwrap_or_default();
+    let Ok(environment) = super::environment() else {
+        return Vec::new();
+    };
+    let (zone, entries) = ((environment.zone)(), history().unwrap_or_default());
     let (mut revisions, mut candidates) = (HashSet::new(), Vec::new());
     for entry in entries.iter().filter(|entry| is_wanted(entry)) {
         let Some(revision) = &entry.revision else {
             continue;
         };
         if revisions.insert(revision) {
-            let help = plain(&format!(
-                "{} {}",
-                local(&entry.date, &TimeZone::system()),
-                entry.subject
-            ));
+            let help = plain(&format!("{} {}", local(&entry.date, &zone), entry.subject));
             let candidate = CompletionCandidate::new(revision.as_str());
             candidates.push(candidate.help(Some(help.into())));
         }

@@ -163,10 +163,16 @@ impl Output {
         }
     }
 
-    /// Prints a result.
+    /// Prints a result as it is, such as a document, a diff or a file.
     pub(super) fn print(&mut self, text: impl AsRef<[u8]>) {
         let text = self.escaped(text.as_ref());
         self.write(&text);
+    }
+
+    /// Prints a result for people, with the times of the reader's zone.
+    pub(super) fn print_text(&mut self, text: &str) {
+        let text = self.local(text);
+        self.print(text);
     }
 
     /// A text with the times of the reader's zone.

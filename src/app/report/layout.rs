@@ -182,10 +182,11 @@ pub(crate) fn local(date: &str, zone: &TimeZone) -> String {
     plain(&with_local_times(date, zone))
 }
 
-/// Converts the times in a text, such as those in the detail of a check, to the form of [`local`]. The texts
-/// themselves are a part of documents, which are the same bytes on every machine.
+/// Converts the times in a text, such as those in the detail of a check, to the form of [`local`]; a time of
+/// `to_second` keeps its seconds. The texts themselves are a part of documents, which are the same bytes on every
+/// machine.
 pub(crate) fn with_local_times<'t>(text: &'t str, zone: &TimeZone) -> Cow<'t, str> {
-    /// The form of RFC 3339, and that of `to_minute`.
+    /// The form of RFC 3339, and those of `to_minute` and `to_second`.
     static TIME: LazyLock<Regex> = LazyLock::new(|| {
         let form = r"\b(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.\d+)?(Z|[+-]\d\d:\d\d)\b";
         Regex::new(form).expect("the pattern is constant")
@@ -196,6 +197,10 @@ pub(crate) fn with_local_times<'t>(text: &'t str, zone: &TimeZone) -> Cow<'t, st
         match standard.parse::<Timestamp>() {
             Ok(instant) => {
                 let instant = instant.to_zoned(zone.clone());
+                if &time[0][10..11] == " " && time.get(3).is_some() {
+                    let shown = instant.strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
+                    return shown.replace("+00:00", "Z");
+                }
                 to_minute(&instant.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
             }
             Err(_) => time[0].to_owned(),
@@ -450,6 +455,12 @@ mod tests {
             with_local_times(text, &zone),
             "before 2026-11-20 15:02+01:00 (2026-11-20 14:02+01:00), 2026-11-20, 2026-99-20 14:02Z"
         );
+        for (zone, shown) in [
+            (zone, "2026-07-20 16:02:11+02:00"),
+            (TimeZone::UTC, "2026-07-20 14:02:11Z"),
+        ] {
+            assert_eq!(local("2026-07-20 14:02:11Z", &zone), shown);
+        }
         let date = "2026-11-20T14:02:11+01:00";
         assert_eq!(local(date, &TimeZone::UTC), "2026-11-20 13:02Z");
     }

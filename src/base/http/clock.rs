@@ -15,6 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use jiff::Timestamp;
 use reqwest::header::{AGE, DATE, HeaderMap};
 use tokio::time::Instant;
 
@@ -332,7 +333,7 @@ impl fmt::Debug for PauseListener {
 
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, until) = (&self.host, time_of_day(self.until));
+        let (host, until) = (&self.host, to_second(self.until));
         match self.reason {
             WaitReason::Limit => write!(f, "rate limited by {host}, resuming at {until}"),
             WaitReason::Busy => write!(f, "{host} is busy, resuming at {until}"),
@@ -340,12 +341,16 @@ impl fmt::Display for Pause {
     }
 }
 
-/// A time of day, as `15:04:05 UTC`, rounded up: requests resume no earlier than displayed.
-pub(crate) fn time_of_day(time: SystemTime) -> String {
+/// A time to the second, as `2026-01-01 15:04:05Z`, rounded up: requests resume no earlier than displayed.
+pub(crate) fn to_second(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
-    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
-    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
+    let rounded = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    let rounded = rounded.and_then(|time| Timestamp::try_from(time).ok());
+    rounded.map_or_else(
+        || "a date out of bounds".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -393,16 +398,17 @@ mod tests {
     }
 
     #[test]
-    fn times_round_up_and_wrap_at_midnight() {
+    fn times_round_up() {
         for (millis, text) in [
-            (0, "00:00:00 UTC"),
-            (1, "00:00:01 UTC"),
-            (86_399_000, "23:59:59 UTC"),
-            (86_399_001, "00:00:00 UTC"),
-            (1_767_279_845_000, "15:04:05 UTC"),
+            (0, "1970-01-01 00:00:00Z"),
+            (1, "1970-01-01 00:00:01Z"),
+            (86_399_001, "1970-01-02 00:00:00Z"),
+            (1_767_279_845_000, "2026-01-01 15:04:05Z"),
         ] {
             let time = UNIX_EPOCH + Duration::from_millis(millis);
-            assert_eq!(time_of_day(time), text);
+            assert_eq!(to_second(time), text);
         }
+        let far = UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert_eq!(to_second(far), "a date out of bounds");
     }
 }

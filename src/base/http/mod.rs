@@ -21,7 +21,7 @@ pub(crate) use body::{Body, OpenBody};
 pub(crate) use client::Client;
 pub(crate) use clock::{
     Clock, Deadline, Pause, PauseListener, ServerTime, ServerTimes, SharedDeadline, Timer,
-    time_of_day,
+    to_second,
 };
 pub(crate) use failure::{AttemptError, Cause, Failure, LOG, Network, Stage, TlsFailure};
 pub(crate) use pace::{RequestPacer, Shard, count_requests};

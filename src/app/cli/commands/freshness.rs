@@ -3,7 +3,7 @@
 //!
 //! Entries are independent of each other, and every finished run prints a heartbeat.
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::fmt::Write as _;
 
 use clap::Args;
 
@@ -26,7 +26,7 @@ use crate::{
         error::{Class, Code, Error, Errors},
         files::WorkTree,
         untrusted::{
-            markdown, plain,
+            markdown, plain, to_minute,
             workflow::{Commands, Level},
         },
     },
@@ -120,7 +120,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         issues: issues(&config, args, apply, cx)?,
         simulate: args.simulate_stale == Some(true),
         skip: args.if_unconfigured.is_some(),
-        now: date::http(SystemTime::now()),
+        now: to_minute(&date::format((cx.services.environment.clock)())),
     };
     let entries = config.freshness.iter();
     let mut results: Vec<_> = entries.map(|entry| run.check(entry, cx)).collect();
@@ -385,7 +385,7 @@ impl Run<'_> {
             })?;
         Ok(updated.map(|updated| {
             for warning in &updated.warnings {
-                cx.output.write_stderr(&format!("warning: {warning}\n"));
+                cx.output.warn(warning);
             }
             IssueRow {
                 number: updated.issue.number,
@@ -459,7 +459,7 @@ fn report(
     match cx.output.format {
         Format::Json => cx.output.print_json(document),
         Format::Human | Format::Github | Format::Sarif | Format::Gitlab => {
-            cx.output.print(table(&document.entries));
+            cx.output.print_text(&table(&document.entries));
         }
     }
     if cx.output.format == Format::Github && exit == Exit::Failed(Class::Failed) {
@@ -483,18 +483,15 @@ fn report(
     }
     for row in &document.entries {
         if row.state == Some("ahead") {
-            cx.output.write_stderr(&format!(
-                "warning: {}: {}\n",
-                plain(&row.name),
-                plain(row.reason.as_deref().unwrap_or_default())
-            ));
+            let (name, reason) = (&row.name, row.reason.as_deref().unwrap_or_default());
+            cx.output.warn(&plain(&format!("{name}: {reason}")));
         }
     }
     let mut summary = String::from("### Freshness\n\n");
     for row in &document.entries {
         let heartbeat = format!("{}; checked {now}", line(row));
-        cx.output
-            .write_stderr(&format!("freshness: {}\n", plain(&heartbeat)));
+        let shown = cx.output.local(&plain(&heartbeat));
+        cx.output.write_stderr(&format!("freshness: {shown}\n"));
         let _ = writeln!(summary, "- {}", markdown::inline(&heartbeat));
     }
     cx.summarize(&summary, exit)

@@ -97,7 +97,7 @@ fn read_and_report(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     if cx.output.format == Format::Json {
         cx.output.print_json(&document);
     } else {
-        cx.output.print(table(&gates));
+        cx.output.print_text(&table(&gates));
         annotate(&gates, args.pending, &mut cx.output);
     }
     let (output, exit) = match (state, args.pending) {

@@ -152,7 +152,7 @@ fn report(recovery: &Recovery, dry_run: bool, cx: &mut Context) {
         }
         cx.output.write_stderr(&format!(
             "error[conflict]: {}\n  = help: {}\n",
-            plain(&message),
+            cx.output.local(&plain(&message)),
             error.hint()
         ));
     } else {

@@ -1,7 +1,7 @@
 //! `repin rehearse`: takes recorded sets through the checks of a rollback, and keeps one issue open while
 //! a rollback would fail.
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::fmt::Write as _;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -20,7 +20,7 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors},
-        untrusted::{markdown, plain, workflow::Commands},
+        untrusted::{markdown, plain, to_minute, workflow::Commands},
     },
     config::Config,
     core::checks::RehearsalVerdict,
@@ -96,7 +96,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             None => return Err(errors),
         },
     };
-    let now = date::http(SystemTime::now());
+    let now = to_minute(&date::format((cx.services.environment.clock)()));
     let issue = match &forge {
         Some(forge) => update_issue(forge, &config, &choice, &document, &now, cx),
         None => Ok(None),
@@ -273,7 +273,8 @@ fn heartbeat(
     let issue = issue.map(|issue| format!("issue #{} {}", issue.issue.number, issue.change));
     for line in [Some(&totals), issue.as_ref()].into_iter().flatten() {
         let heartbeat = format!("rehearse: {line}; checked {now}");
-        cx.output.write_stderr(&format!("{}\n", plain(&heartbeat)));
+        let heartbeat = cx.output.local(&plain(&heartbeat));
+        cx.output.write_stderr(&format!("{heartbeat}\n"));
     }
     let mut lines = lines.to_vec();
     if lines.is_empty() {

@@ -102,7 +102,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
                     }
                     let warnings = status::warnings(&document);
                     if !warnings.is_empty() {
-                        cx.output.write_stderr(&warnings);
+                        cx.output.write_stderr(&cx.output.local(&warnings));
                     }
                 }
                 let row = SetSummary {
@@ -458,7 +458,7 @@ impl Report {
             palette: cx.output.palette(),
             config_option,
         };
-        cx.output.print(status::screen(&self.document, view));
+        cx.output.print_text(&status::screen(&self.document, view));
         self.exit
     }
 }

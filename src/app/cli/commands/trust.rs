@@ -117,7 +117,7 @@ fn show(args: &Show, cx: &mut Context) -> Result<Exit, Errors> {
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
         Format::Human | Format::Github | Format::Sarif | Format::Gitlab => {
-            cx.output.print(document.text());
+            cx.output.print_text(&document.text());
         }
     }
     if errors.is_empty() {

@@ -107,7 +107,7 @@ fn print(awaited: &Awaited, cx: &mut Context) {
     } else {
         let words = Words::of_page(awaited.url.as_deref().unwrap_or_default());
         let mark = words.mark(document.number);
-        cx.output.print(branch::wait_lines(document, &mark));
+        cx.output.print_text(&branch::wait_lines(document, &mark));
     }
 }
 

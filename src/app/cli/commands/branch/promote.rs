@@ -163,7 +163,7 @@ impl Promotion<'_> {
         let work = branches::promote(forge, *pair, &title, &body, difference, &configured);
         let opened = cx.services.wait(work, "opening the pull request")?;
         for warning in &opened.warnings {
-            cx.output.write_stderr(&format!("warning: {warning}\n"));
+            cx.output.warn(warning);
         }
         Ok(opened)
     }

@@ -61,10 +61,12 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     }
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
-        Format::Human | Format::Sarif | Format::Gitlab => cx.output.print(close_table(&document)),
+        Format::Human | Format::Sarif | Format::Gitlab => {
+            cx.output.print_text(&close_table(&document));
+        }
         Format::Github => {
             annotate(&document, cx);
-            cx.output.print(close_table(&document));
+            cx.output.print_text(&close_table(&document));
         }
     }
     if let Some(step) = &mut step {

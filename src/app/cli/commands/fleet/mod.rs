@@ -82,10 +82,12 @@ fn print_report(
 ) -> Result<(), Errors> {
     match cx.output.format {
         Format::Json => cx.output.print_json(document),
-        Format::Human | Format::Sarif | Format::Gitlab => cx.output.print(fleet::table(document)),
+        Format::Human | Format::Sarif | Format::Gitlab => {
+            cx.output.print_text(&fleet::table(document));
+        }
         Format::Github => {
             annotate(document, cx);
-            cx.output.print(fleet::table(document));
+            cx.output.print_text(&fleet::table(document));
         }
     }
     match step {

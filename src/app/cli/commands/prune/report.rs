@@ -40,7 +40,7 @@ pub(super) fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, output: &Ou
             return;
         }
     };
-    let deletion = plain(&deletion(outcome, candidate));
+    let deletion = output.local(&plain(&deletion(outcome, candidate)));
     output.write_stderr(&format!("{label} {deletion}\n"));
 }
 
@@ -75,7 +75,7 @@ pub(super) fn report(
         return Ok(());
     }
     for image in images {
-        output.print(text(image, output.volume >= Volume::Verbose));
+        output.print_text(&text(image, output.volume >= Volume::Verbose));
     }
     report_errors(images, warning, cx);
     let conclusion = if tags {
@@ -153,7 +153,7 @@ fn warn(title: &str, detail: &str, text: &str, output: &mut Output) {
         commands.annotate(Level::Warning, title, detail, None);
         output.annotate(&commands);
     }
-    output.write_stderr(&format!("warning: {}\n", plain(text)));
+    output.warn(&plain(text));
 }
 
 fn conclusion(images: &[ImageOutcome], applied: bool, deleted: usize) -> String {

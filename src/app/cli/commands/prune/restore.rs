@@ -131,5 +131,5 @@ fn report(name: &str, version: u64, applied: bool, restored: Option<&Version>, c
         None if applied => String::new(),
         None => format!("dry run: --apply would restore version {version} of {name}\n"),
     };
-    cx.output.print(text);
+    cx.output.print_text(&text);
 }

@@ -436,7 +436,7 @@ fn report(
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else {
-        cx.output.print(document.text());
+        cx.output.print_text(&document.text());
     }
     if !errors.is_empty() {
         let errors = Errors::from(errors);
