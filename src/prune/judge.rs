@@ -11,8 +11,10 @@ use std::{
 };
 
 use super::{
-    ImageProtection, KeepReason, Listing, PackageVerdict, Protected, PrunableVersion, TagReason,
-    Version, Warning, listing,
+    ImageProtection, KeepReason, Listing, PackageVerdict, Protected, PrunableVersion, Rules,
+    TagReason, Version, Warning,
+    age::{Age, age},
+    listing,
 };
 use crate::{
     base::{
@@ -27,24 +29,6 @@ use crate::{
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The minimum number of versions that makes equal dates unreliable.
 const MIN_EQUAL_DATES: usize = 3;
-
-/// The rules from the configuration or the command line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'c> {
-    /// The block `prune`.
-    pub prune: &'c Prune,
-    /// The minimum age of candidates.
-    pub older_than: Duration,
-    /// The maximum number of candidates. A larger number refuses the package.
-    pub limit: usize,
-}
-
-impl Rules<'_> {
-    /// Whether a version of this age is old enough to be a candidate.
-    pub(super) fn is_old(&self, age: Duration) -> bool {
-        age > self.older_than
-    }
-}
 
 /// The status of a version by its digest and tags.
 enum VersionStatus {
@@ -71,6 +55,20 @@ fn tag_reason(tag: &Tag, protection: ImageProtection<'_>, prune: &Prune) -> Opti
             None
         }
     })
+}
+
+/// The evidence that keeps an image with this tag, apart from that of other versions and of its age.
+pub(crate) fn evidence(
+    digest: Digest,
+    tag: &Tag,
+    protection: ImageProtection<'_>,
+    prune: &Prune,
+) -> Option<KeepReason> {
+    if let Some(reason) = protection.digest_reason(digest) {
+        return Some(reason);
+    }
+    let reason = tag_reason(tag, protection, prune)?;
+    Some(KeepReason::Tag(tag.clone(), reason))
 }
 
 /// The reason that protects a digest, by itself or by its config: a container engine may report either as the image
@@ -160,9 +158,8 @@ pub(super) fn judge_selected(
     may_delete: impl Fn(&Digest) -> bool,
 ) -> PackageVerdict {
     let mut protections = Protections::new(listing);
-    let now = listing.clock.earlier();
     let (mut mixed, mut young) = (0, 0);
-    let mut candidates = HashMap::new();
+    let (mut candidates, mut undated) = (HashMap::new(), HashMap::new());
     for (index, version) in listing.versions.iter().enumerate() {
         match classify(listing, version, protection, rules.prune) {
             VersionStatus::Protected(reason) => {
@@ -171,25 +168,20 @@ pub(super) fn judge_selected(
             }
             VersionStatus::Unaffected => {}
             VersionStatus::Eligible if !may_delete(&version.digest) => {}
-            VersionStatus::Eligible => {
-                let Some(created) = listing.created(version.digest) else {
-                    let reason = match listing.lost_platform(version.digest) {
-                        Some(platform) => KeepReason::Broken(platform),
-                        None => KeepReason::UnknownAge,
-                    };
-                    protections.reasons.insert(index, reason);
-                    continue;
-                };
-                let age = now.duration_since(created).unwrap_or_default();
-                let kept = listing.kept.get(&version.digest);
-                if let Some(reason) = kept.filter(|_| rules.is_old(age)) {
-                    protections.reasons.insert(index, reason.clone());
-                } else if rules.is_old(age) {
-                    candidates.insert(index, PrunableVersion::new(version, created, age));
-                } else {
-                    young += 1;
+            VersionStatus::Eligible => match age(listing, version.digest, rules) {
+                Age::Young => young += 1,
+                Age::Unknown(reason) => {
+                    undated.insert(index, reason);
                 }
-            }
+                Age::Old(created, age) => {
+                    if let Some(reason) = listing.kept.get(&version.digest) {
+                        protections.reasons.insert(index, reason.clone());
+                    } else {
+                        let candidate = PrunableVersion::new(version, created, age);
+                        candidates.insert(index, candidate);
+                    }
+                }
+            },
         }
     }
     let incomplete = if candidates.is_empty() {
@@ -211,6 +203,10 @@ pub(super) fn judge_selected(
     );
     roots.extend(protections.add_parents(protection));
     protections.add_dependencies(roots);
+    // What needs a version is known without its dates, which only the user's cache may have.
+    for (index, reason) in undated {
+        protections.reasons.entry(index).or_insert(reason);
+    }
     candidates.retain(|index, _| !protections.reasons.contains_key(index));
     let mut candidates: Vec<_> = candidates.into_values().collect();
     // The oldest first; the digest makes the order deterministic.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The maximum depth of nested indexes.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// A tag without a manifest: it was listed twice, and both requests for its manifest, with every
 /// manifest type in `Accept`, returned 404.
@@ -94,6 +94,8 @@ pub(crate) struct Listing {
     pub dangling: Vec<Dangling>,
     /// The entries of indexes without a manifest.
     pub lost: BTreeSet<Digest>,
+    /// The images without a config.
+    pub lost_configs: BTreeSet<Digest>,
     /// The versions whose pending tags an earlier run deleted, and whose deletion it could not finish.
     pub unfinished: BTreeSet<Digest>,
     /// The versions that the registry knows to be in use, with the reasons.
@@ -110,6 +112,7 @@ impl Listing {
             clock,
             dangling: Vec::new(),
             lost: BTreeSet::new(),
+            lost_configs: BTreeSet::new(),
             unfinished: BTreeSet::new(),
             kept: HashMap::new(),
         }
@@ -211,25 +214,6 @@ impl Listing {
         }
         parts
     }
-
-    /// The creation date. An index is as old as its youngest platform, and its date is unknown if the
-    /// date of any platform is. A placeholder is not a date.
-    pub(crate) fn created(&self, digest: Digest) -> Option<SystemTime> {
-        self.created_within(digest, MAX_DEPTH)
-    }
-
-    fn created_within(&self, digest: Digest, depth: usize) -> Option<SystemTime> {
-        let date = self.dates.get(&digest).copied();
-        let mut latest = date.filter(|date| date::is_build_date(*date));
-        for child in self.children(digest) {
-            if !child.is_attestation {
-                // A platform without a date could be the youngest.
-                let created = self.created_within(child.digest, depth.checked_sub(1)?)?;
-                latest = latest.max(Some(created));
-            }
-        }
-        latest
-    }
 }
 
 /// The progress of a long listing.
@@ -280,7 +264,7 @@ pub(crate) struct PackageVerdict {
     pub protected: Vec<Protected>,
     /// The number of pending versions that another tag protects.
     pub mixed: usize,
-    /// The number of pending versions that are too young.
+    /// The number of pending versions that are too young, or of which the registry has no document that states a date.
     pub young: usize,
     /// Warnings, which do not prevent deletions.
     pub warnings: Vec<Warning>,

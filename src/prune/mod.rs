@@ -11,6 +11,7 @@
 //! Any doubt about a version protects it, and any doubt about the package refuses the run. `report`
 //! and `cli` print the results.
 
+mod age;
 pub(crate) mod apply;
 pub(crate) mod backends;
 mod changes;
@@ -23,12 +24,13 @@ mod protection;
 mod tests;
 mod unfinished;
 
+pub(crate) use age::Rules;
 pub(crate) use guards::{
     ProtectionInputs, ProtectionSources, PullHead, RepositoryAccess, RunningFile, gather,
     tips_keep_moving_error,
 };
 pub(crate) use in_use::{RunningImage, running_images};
-pub(crate) use judge::{Rules, is_eligible, judge, protected};
+pub(crate) use judge::{evidence, is_eligible, judge, protected};
 pub(crate) use listing::{
     Child, Dangling, KeepReason, Listing, Node, PackageVerdict, Plan, Progress, Protected,
     PrunableVersion, Scope, TagReason, Version, Warning,

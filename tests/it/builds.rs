@@ -137,13 +137,13 @@ fn each_build_has_the_first_state_that_applies() {
         json!({
             "revision": REV_D, "created": "2026-11-20T09:40:00Z", "state": "incomplete",
             "detail": "`fix` is missing", "waiting": [],
-            "images": [
-                {"name": "review", "tag": REV_D, "digest": document["builds"][1]["images"][0]["digest"]},
-                {"name": "fix", "tag": REV_D, "digest": null},
-                {"name": "base", "tag": REV_D, "digest": document["builds"][1]["images"][2]["digest"]},
-            ],
+            "images": IMAGES.iter().enumerate().map(|(at, name)| json!({
+                "name": name, "tag": REV_D, "digest": document["builds"][1]["images"][at]["digest"],
+                "protected": null, "reason": null, "place": null,
+            })).collect::<Vec<_>>(),
         })
     );
+    assert_eq!(document["builds"][1]["images"][1]["digest"], Value::Null);
     let digest = &document["builds"][3]["images"][1]["digest"];
     assert_eq!(digest, world.digest("fix", REV_A));
     // A held build that is incomplete too is held.
@@ -161,6 +161,110 @@ fn each_build_has_the_first_state_that_applies() {
     let mut states = states(&document).into_iter();
     let older = states.find(|(revision, ..)| *revision == REV_B);
     assert_eq!(older.map(|(_, state, _)| state), Some("held"), "{document}");
+}
+
+#[test]
+fn protected_builds_show_the_evidence_of_prune() {
+    let world = rolled_back();
+    let ran = world.run(&["builds", "--protected"]).exits(2);
+    assert!(
+        ran.stderr.contains("has no `prune` block"),
+        "{}",
+        ran.stderr
+    );
+    let block = format!("{CONFIG}prune: {{ tags: '.', protect: ['^d'] }}\n");
+    world.write("repin.yaml", block);
+    world.write("values.yaml", format!("tag: {REV_E}\n"));
+    world.commit("configure prune");
+    world.push();
+    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    build_as(&world, &["review"], REV_D, REV_D, "2026-11-20T09:40:00Z");
+    build(&world, REV_E, "2026-11-01T00:00:00Z");
+    let args = ["builds", "--protected", "--format", "json"];
+    let document = world.run(&args).exits(0).json();
+    let evidence = |build: usize, image: usize| {
+        let image = &document["builds"][build]["images"][image];
+        let text = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
+        (image["protected"].clone(), text("reason"), text("place"))
+    };
+    let none = String::new;
+    assert_eq!(evidence(0, 0), (json!(false), none(), none()), "{document}");
+    // The image is missing.
+    assert_eq!(evidence(1, 1), (Value::Null, none(), none()));
+    for (build, image, reason, place) in [
+        (
+            1,
+            0,
+            format!("{REV_D} matches prune.protect"),
+            "in prune.protect",
+        ),
+        (
+            2,
+            0,
+            "pinned by a set in promotion history".to_owned(),
+            "in promotion history",
+        ),
+        (
+            2,
+            2,
+            "pinned in promotion history as fix".to_owned(),
+            "in promotion history as fix",
+        ),
+        (
+            3,
+            0,
+            "pinned in the work tree (.github/workflows/".to_owned(),
+            "in the work tree (",
+        ),
+        (
+            4,
+            0,
+            format!("{REV_E} is used in values.yaml:1 in the work tree"),
+            "in values.yaml:1 in the work tree",
+        ),
+    ] {
+        let (protected, found, at) = evidence(build, image);
+        assert_eq!(protected, true, "{reason}: {document}");
+        assert!(found.starts_with(&reason), "{reason}: {found}");
+        assert!(at.starts_with(place), "{place}: {at}");
+    }
+    let ran = world.run(&["builds", "--protected"]).exits(0);
+    for line in [
+        "3 of 3  available\n                                         not protected\n",
+        "`review`, `fix` protected: pinned by a set in promotion history\n",
+    ] {
+        assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    }
+    // The same evidence as that of `prune`: it is refused where prune is.
+    let shallow = world.git(&["rev-parse", "HEAD"]);
+    fs::write(world.path(".git/shallow"), format!("{shallow}\n")).unwrap();
+    let ran = world.run(&["builds", "--protected"]).exits(3);
+    assert!(
+        ran.stderr.contains("this clone is shallow"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn protection_costs_one_more_list_of_pull_requests() {
+    for kind in KINDS {
+        let (world, fake) = hosted(kind, "");
+        let config = world.read("repin.yaml");
+        world.write("repin.yaml", format!("{config}prune: {{ tags: '.' }}\n"));
+        let world = world.with_git();
+        let requests = |args: &[&str]| {
+            fake.forget();
+            run(&world, args).exits(0);
+            fake.asked().len()
+        };
+        let without = requests(&["builds"]);
+        let with = requests(&["builds", "--protected"]);
+        assert!(
+            with > without && with <= without + 2,
+            "{kind:?}: {without}, {with}"
+        );
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::support::{
     packages::{Packages, TOKEN},
     registry::{Protection, Registry},
     scene::{Scene, days_ago},
-    world::{REV_A, REV_B, World, repin, whole, world},
+    world::{CONFIG, REV_A, REV_B, World, repin, whole, world},
 };
 
 const IMAGES: [&str; 3] = ["review", "fix", "base"];
@@ -60,6 +60,26 @@ fn registry_lists_the_builds_of_its_layouts() {
         }
         assert_eq!(ran.stdout, "");
     }
+}
+
+#[test]
+fn protection_costs_no_request_of_the_registry() {
+    let world = world();
+    let config = format!("{CONFIG}prune: {{ tags: '.', protect: [] }}\n");
+    world.write("repin.yaml", config);
+    let world = world.with_git();
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::start(directory.path(), &Protection::None);
+    push(&world, &IMAGES, &registry);
+    let source = format!("ghcr.io/acme=http://{}/acme", registry.host);
+    let requests = |args: &[&str]| {
+        let before = registry.requests().len();
+        world.run(&[args, &["--source", &source]].concat()).exits(0);
+        registry.requests().len() - before
+    };
+    let without = requests(&["builds"]);
+    assert!(without > 0);
+    assert_eq!(requests(&["builds", "--protected"]), without);
 }
 
 #[test]

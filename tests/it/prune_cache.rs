@@ -162,11 +162,75 @@ fn lost_documents_are_judged_as_without_the_cache() {
     assert_eq!(tags(&image["candidates"]), ["pending-whole"]);
     let reason = protection(image, "pending-platform");
     assert_eq!(reason, "broken: linux/arm64 is missing");
-    for tag in ["pending-config", "pending-single"] {
-        assert_eq!(protection(image, tag), "its age is unknown");
-    }
+    assert_eq!(protection(image, "pending-config"), "its age is unknown");
+    // No document with a date of the single image remains, so it may be young.
+    assert_eq!(image["young"], 1);
     let (applied, _) = prune(&real, &["--apply"]);
     assert_eq!(tags(&applied["images"][0]["deleted"]), ["pending-whole"]);
+}
+
+/// What the registry lost of a version that may be young changes nothing: its age is then unknown without the cache.
+#[test]
+fn lost_documents_of_young_versions_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let days = |name: &str, seed: &str, days| Image::created(name, seed, Some(&days_ago(days)));
+    let index = |seed: &str, amd64, arm64| {
+        Image::index(vec![days("amd64", seed, amd64), days("arm64", seed, arm64)])
+    };
+    let (part, all) = (index("part", 3, 3), index("all", 3, 3));
+    let (mixed, configs) = (index("mixed", 40, 3), index("configs", 3, 3));
+    let (single, undated) = (young("single"), Image::created("amd64", "undated", None));
+    let undated = Image::index(vec![undated, days("arm64", "undated", 3)]);
+    let mut real = Real::new(
+        "",
+        &[
+            ("main", &pinned()),
+            ("pending-part", &part),
+            ("pending-all", &all),
+            ("pending-mixed", &mixed),
+            ("pending-configs", &configs),
+            ("pending-single", &single),
+            ("pending-undated", &undated),
+            ("pending-old", &old("old")),
+        ],
+    );
+    let cache = directory.path().to_str().unwrap();
+    real.scene = real.scene.env("XDG_CACHE_HOME", cache);
+    let (first, _) = prune(&real, &[]);
+    assert_eq!(first["images"][0]["young"], 6, "{first}");
+    real.lose(part.children[1].digest());
+    real.lose(mixed.children[1].digest());
+    real.lose(undated.children[1].digest());
+    for image in &all.children {
+        real.lose(image.digest());
+    }
+    for image in configs.children.iter().chain([&single]) {
+        real.lose_config(image);
+    }
+    for format in ["human", "json"] {
+        let run = |args: &[&str]| {
+            let options = ["prune", "--image", "app", "--verbose", "--format", format];
+            let ran = real.scene.run(&[&options, args].concat()).exits(0);
+            (ran.stdout, ran.stderr)
+        };
+        let cached = run(&[]);
+        assert_eq!(run(&["--no-cache"]), cached);
+        let documents = directory.path().join("repin");
+        fs::rename(&documents, directory.path().join("kept")).unwrap();
+        assert_eq!(run(&[]), cached);
+        fs::remove_dir_all(&documents).unwrap();
+        fs::rename(directory.path().join("kept"), &documents).unwrap();
+    }
+    let (cached, _) = prune(&real, &[]);
+    let image = &cached["images"][0];
+    assert_eq!(image["young"], 4, "{image}");
+    for (tag, reason) in [
+        ("pending-mixed", "broken: linux/arm64 is missing"),
+        ("pending-undated", "broken: linux/arm64 is missing"),
+    ] {
+        assert_eq!(protection(image, tag), reason);
+    }
+    assert_eq!(tags(&image["candidates"]), ["pending-old"]);
 }
 
 #[test]

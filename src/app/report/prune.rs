@@ -347,7 +347,11 @@ fn counts(verdict: &PackageVerdict) -> String {
         verdict.protected.len()
     );
     if verdict.young > 0 {
-        let _ = write!(text, ", {} pending but too young", verdict.young);
+        let _ = write!(
+            text,
+            ", {} pending but too young or incomplete",
+            verdict.young
+        );
     }
     text
 }

@@ -34,6 +34,7 @@ mod newest;
 mod newest_staged;
 mod other_checkout;
 pub(crate) mod output_file;
+pub(crate) mod protection;
 pub(crate) mod prune;
 pub(crate) mod prune_backend;
 mod publication;

@@ -4,22 +4,16 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
-use super::{
-    Access, Services, environment, open_pulls,
-    prune_backend::prune_backend,
-    repository_sets::{
-        NamedRepository, locations, named_repositories, other_sets, with_protection,
-    },
-};
+use super::{Access, Services, protection::ProtectionReader, prune_backend::prune_backend};
 use crate::{
     app::report::prune::{ImageOutcome, KeepTag, KeepTagState},
-    base::error::{Class, Code, Error, Errors, usage},
-    config::{Config, ForkPolicy, Prune},
+    base::error::{Error, Errors, usage},
+    config::{Config, Prune},
     git::Git,
-    oci::{Digest, Tag, registry::Mapping},
+    oci::{Digest, Tag},
     prune::{
-        self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionInputs,
-        ProtectionSources, PullHead, Rules, RunningFile, Scope, Warning,
+        self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionSources, PullHead,
+        Rules, RunningFile, Scope, Warning,
         apply::{self, DeletionEvent},
         backends::Backend,
     },
@@ -84,19 +78,9 @@ struct Job {
 }
 
 struct Run<'r> {
-    config: &'r Config,
     request: &'r PruneRequest<'r>,
     services: &'r Services,
-    git: Option<Git>,
-    /// The sources of the images.
-    locations: Vec<String>,
-    /// All mappings of `sources`.
-    mappings: Vec<Mapping>,
-    /// The words in texts that count as tags.
-    tags: Regex,
-    /// The other sets of the repository, or the reason why they are unknown.
-    sets: Result<Vec<Config>, Error>,
-    others: Vec<NamedRepository>,
+    inputs: ProtectionReader<'r>,
     jobs: Vec<Job>,
     warning: Option<Warning>,
 }
@@ -108,13 +92,12 @@ pub(crate) fn prune(
     services: &Services,
     on_deletion: &mut OnDeletion<'_>,
 ) -> Result<Access<PruneResult>, Errors> {
-    let git = Git::discover(&config.root).map_err(Error::from)?;
-    let sets = git
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), |git| other_sets(config, git));
-    let sources = services.sources(config)?;
-    let locations = locations(config, &sources);
-    let own_directory = git.as_ref().map(Git::own_directory).transpose();
+    let tags = mentioned_tags(request)?;
+    let inputs = match ProtectionReader::open(config, tags, request.running, services)? {
+        Access::Granted(inputs) => inputs,
+        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
+    };
+    let own_directory = inputs.git().map(Git::own_directory).transpose();
     let own_directory = own_directory.map_err(Error::from)?;
     let mut jobs = Vec::new();
     for index in request.images {
@@ -125,31 +108,18 @@ pub(crate) fn prune(
                 .caching(request.cache.as_deref()),
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };
-        let sets = sets.as_deref().unwrap_or_default();
         jobs.push(Job {
             image: *index,
             backend,
-            prune: with_protection(request.rules.prune, &locations[*index], sets, services)?,
+            prune: inputs.rules_of(*index, request.rules.prune)?,
             planned: None,
             outcome: ImageOutcome::new(image),
         });
     }
-    let mut all_sets = vec![config];
-    all_sets.extend(sets.iter().flatten());
-    let others = match named_repositories(&all_sets, git.as_ref(), services)? {
-        Access::Granted(others) => others,
-        Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
-    };
     let mut run = Run {
-        config,
         request,
         services,
-        git,
-        locations,
-        mappings: sources.mappings().cloned().collect(),
-        tags: mentioned_tags(request)?,
-        sets,
-        others,
+        inputs,
         jobs,
         warning: None,
     };
@@ -176,7 +146,7 @@ impl Run<'_> {
     /// Returns whether versions were deleted, or none had to be. An error refuses all images.
     fn execute(&mut self, on_deletion: &mut OnDeletion<'_>) -> Result<bool, Errors> {
         let pulls = self.open_pulls()?;
-        let mut sources = self.gather(&pulls)?;
+        let mut sources = self.inputs.gather(&pulls)?;
         for _ in 0..ATTEMPTS {
             self.plan(&sources)?;
             if self.request.tag_prefix.is_some() {
@@ -205,43 +175,11 @@ impl Run<'_> {
         Err(prune::tips_keep_moving_error().into())
     }
 
-    fn gather(&self, pulls: &[PullHead]) -> Result<ProtectionSources, Error> {
-        let sets = self.sets.as_ref().map_err(Error::clone)?;
-        let others = self.others.iter().map(|other| other.access.clone());
-        let others: Vec<_> = others.collect();
-        let branch = environment::default_branch(&self.services.environment, self.git.as_ref());
-        let _progress = self.services.console.progress("reading branches and tags");
-        let inputs = ProtectionInputs {
-            branch: branch.as_deref(),
-            locations: &self.locations,
-            mappings: &self.mappings,
-            tags: &self.tags,
-            others: &others,
-            sets,
-            pulls,
-            running: self.request.running,
-        };
-        prune::gather(self.config, &inputs)
-    }
-
-    /// The heads of open pull requests. If they cannot be listed, sets a warning, or refuses.
+    /// The heads of open pull requests, with a warning if they cannot be listed.
     fn open_pulls(&mut self) -> Result<Vec<PullHead>, Errors> {
-        let reason = match open_pulls(self.config, self.services)? {
-            Access::Granted(pulls) => {
-                self.warning = None;
-                return Ok(pulls);
-            }
-            Access::NoToken(reason) => reason,
-        };
-        let code = Code::FORKS_UNCHECKED;
-        let detail = format!("open pull requests of forks were not checked: {reason}");
-        if self.request.rules.prune.forks == ForkPolicy::Require {
-            let help = "add a `forge` block, and set a token that may read pull requests; or set \
-                        `prune.forks` to `warn`";
-            return Err(Error::new(Class::Denied, code, detail).help(help).into());
-        }
-        self.warning = Some(Warning { code, detail });
-        Ok(Vec::new())
+        let (pulls, warning) = self.inputs.open_pulls(self.request.rules.prune)?;
+        self.warning = warning;
+        Ok(pulls)
     }
 
     fn plan(&mut self, sources: &ProtectionSources) -> Result<(), Errors> {

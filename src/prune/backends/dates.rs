@@ -1,7 +1,7 @@
 //! The dates of versions, in the configs and annotations of a version and its platforms.
 //!
 //! The user's cache contains most of these documents, also those that the registry lost. A version whose date is known
-//! only from such a document is protected in a run without the cache, so the documents of candidates are read again.
+//! only from such a document must be judged as in a run without the cache, so the documents of candidates are read again.
 
 use std::{collections::BTreeSet, time::SystemTime};
 
@@ -14,7 +14,11 @@ use super::{
 use crate::{
     base::error::{Class, Error},
     oci::{Digest, TagOrDigest, date, registry::Source},
-    prune::{ImageProtection, Progress, Rules, backends, judge},
+    prune::{
+        ImageProtection, KeepReason, Listing, Progress, Protected, Rules,
+        age::{Age, age},
+        backends, is_eligible, judge,
+    },
 };
 
 impl Registry {
@@ -74,6 +78,10 @@ impl Registry {
                 }
                 DateResult::Absent => {}
                 DateResult::Unreadable => reader.set_undated(digest),
+                DateResult::Lost => {
+                    reader.listing.lost_configs.insert(digest);
+                    reader.set_undated(digest);
+                }
             }
         }
         Ok(())
@@ -105,9 +113,9 @@ impl Registry {
         .await
     }
 
-    /// Reads the documents of the candidates that were in the cache from the registry. Without those that the registry
-    /// lost, the candidate has no date.
-    pub(super) async fn prove_candidates(
+    /// Reads the documents that determine ages and that were in the cache from the registry, except those of versions
+    /// that are young without any of them.
+    pub(super) async fn prove_dates(
         &self,
         protection: ImageProtection<'_>,
         rules: &Rules<'_>,
@@ -125,14 +133,13 @@ impl Registry {
             let config = source.config.as_ref().map(|config| config.digest);
             cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
         };
-        let (mut candidates, mut documents) = (Vec::new(), BTreeSet::new());
-        for candidate in judge(listing, protection, rules).candidates {
-            let digest = candidate.version.digest;
+        let (mut unproved, mut documents) = (Vec::new(), BTreeSet::new());
+        for digest in doubtful(listing, protection, rules) {
             let mut parts = listing.parts(digest);
             parts.insert(digest);
             parts.retain(|part| !is_proved(part));
             if !parts.is_empty() {
-                candidates.push(digest);
+                unproved.push(digest);
                 documents.extend(parts);
             }
         }
@@ -144,7 +151,7 @@ impl Registry {
         reader
             .date_sources
             .retain(|digest, _| !documents.contains(digest));
-        self.read_dates(&self.source, candidates, reader, progress)
+        self.read_dates(&self.source, unproved, reader, progress)
             .await?;
         let listing = &mut reader.listing;
         listing
@@ -162,13 +169,47 @@ impl RepositoryReader {
     }
 }
 
+/// The versions whose age depends on a document that the registry may have lost although the user's cache has it: all but
+/// those whose every date is young.
+fn doubtful(
+    listing: &Listing,
+    protection: ImageProtection<'_>,
+    rules: &Rules<'_>,
+) -> BTreeSet<Digest> {
+    let verdict = judge(listing, protection, rules);
+    let candidates = verdict.candidates.iter();
+    let mut doubtful: BTreeSet<Digest> = candidates.map(|one| one.version.digest).collect();
+    for Protected { version, reason } in &verdict.protected {
+        if matches!(reason, KeepReason::Broken(_) | KeepReason::UnknownAge) {
+            doubtful.insert(version.digest);
+        }
+    }
+    let now = listing.clock.earlier();
+    for version in &listing.versions {
+        let dates = listing.dates_of(version.digest);
+        let earliest = dates
+            .earliest
+            .and_then(|date| now.duration_since(date).ok());
+        let is_mixed = dates.has_undated || earliest.is_some_and(|age| rules.is_old(age));
+        if is_mixed
+            && matches!(age(listing, version.digest, rules), Age::Young)
+            && is_eligible(listing, version, protection, rules.prune)
+        {
+            doubtful.insert(version.digest);
+        }
+    }
+    doubtful
+}
+
 /// The date of a manifest.
 enum DateResult {
     Known(SystemTime),
     /// Neither the annotation nor the config contains a date.
     Absent,
-    /// One of them is malformed, or the config is missing.
+    /// One of them is malformed.
     Unreadable,
+    /// The config is missing.
+    Lost,
 }
 
 /// The later date of annotation and config.
@@ -177,7 +218,7 @@ async fn read_date(source: &Source, date: &DateSource) -> Result<DateResult, Err
         Some(config) => match source.config(config).await {
             Ok(config) => config.value.created,
             Err(error) if error.class == Class::MissingContent => {
-                return Ok(DateResult::Unreadable);
+                return Ok(DateResult::Lost);
             }
             Err(error) => return Err(error),
         },

@@ -138,7 +138,7 @@ impl Registry {
             .await?;
         self.read_dates(&self.cached, eligible, &mut reader, progress)
             .await?;
-        self.prove_candidates(protection, rules, &mut reader, progress)
+        self.prove_dates(protection, rules, &mut reader, progress)
             .await?;
         if is_complete
             || !judge(&reader.listing, protection, rules)

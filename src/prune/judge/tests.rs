@@ -182,6 +182,35 @@ fn index_is_as_old_as_its_youngest_platform() {
 }
 
 #[test]
+fn young_platform_suffices_without_the_lost_ones() {
+    let verdict = |lost: &[&str], days: [u32; 2]| {
+        let mut package = Package::new()
+            .version("a", &[], Some(days[0]))
+            .version("b", &[], Some(days[1]))
+            .version("i", &["pending-i"], None)
+            .index("i", &[("a", false), ("b", false)]);
+        for name in lost {
+            package.0.dates.remove(&digest(name));
+            package.0.lost.insert(digest(name));
+        }
+        let verdict = package.verdict(&prune());
+        let mut protected = verdict.protected.iter();
+        let protected = protected.find(|one| one.version.digest == digest("i"));
+        let is_broken = protected.is_some_and(|one| matches!(one.reason, KeepReason::Broken(_)));
+        assert_eq!(
+            package.deletable(&["i"]).len(),
+            usize::from(lost.is_empty() && days == [30; 2])
+        );
+        (verdict.young, is_broken)
+    };
+    assert_eq!(verdict(&[], [1, 30]), (1, false));
+    assert_eq!(verdict(&["b"], [1, 30]), (1, false));
+    assert_eq!(verdict(&["a"], [1, 30]), (0, true));
+    assert_eq!(verdict(&["a", "b"], [30, 30]), (1, false));
+    assert_eq!(verdict(&[], [30, 30]), (0, false));
+}
+
+#[test]
 fn entries_of_a_protected_index_are_protected() {
     let package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))

@@ -19,6 +19,7 @@ use crate::{
         workflow::{
             SiteHistory,
             builds::{Build, BuildList, NextBuild, open_pull_requests},
+            protection::SetProtection,
             site,
             stages::Stages,
         },
@@ -26,7 +27,7 @@ use crate::{
     base::error::{Error, Errors},
     config::Config,
     core::{
-        builds::{MAX_READ, State},
+        builds::{BuildImage, MAX_READ, ReadBuild, State},
         outside::TrackedTree,
         pins,
     },
@@ -40,6 +41,7 @@ most 500 revisions are read; the last line counts the others.
 
 Examples:
   repin builds --limit 10
+  repin builds --protected                 # the builds that prune keeps, with the evidence
   repin builds --format json | jq -r '.builds[] | select(.state == \"available\") | .revision'
   repin promote --revision newest          # the first build that is available or proposed";
 
@@ -50,11 +52,17 @@ pub(in crate::app::cli) struct Arguments {
     /// List at most N builds
     #[arg(short = 'n', long, value_name = "N", value_parser = whole_number::<NonZero<usize>>)]
     limit: Option<NonZero<usize>>,
+    /// Show whether `prune` keeps each build, and the evidence. Reads every branch and tag, like prune
+    #[arg(long)]
+    protected: bool,
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let mut config = cx.load()?;
     cx.services.limit_registries();
+    let protection = args.protected;
+    let protection = protection.then(|| SetProtection::read(&config, &cx.services));
+    let protection = protection.transpose()?;
     let history = SiteHistory::of_work_tree(&config, &cx.services);
     config.former.extend(history.former_sets());
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;
@@ -71,7 +79,14 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     {
         if let NextBuild::Build(listed) = listed {
             errors.extend(listed.facts.errors().cloned());
-            rows.push(row(*listed, &stages, &config, &mut errors, cx));
+            rows.push(row(
+                *listed,
+                &stages,
+                &config,
+                protection.as_ref(),
+                &mut errors,
+                cx,
+            ));
         }
     }
     let (left_out, selection) = list.left_out();
@@ -100,7 +115,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         cx.output
             .print(table(&rows, in_full, cx.output.columns, &zone));
         if let Some(line) = omission(left_out, selection.phrase()) {
-            cx.output.print(cx.output.local(&line) + "\n");
+            cx.output.print_text(&(line + "\n"));
         }
     }
     errors.extend(list.source_error().into_iter().flatten());
@@ -116,10 +131,14 @@ fn row(
     build: Build,
     stages: &Stages<'_>,
     config: &Config,
+    protection: Option<&SetProtection>,
     errors: &mut Vec<Error>,
     cx: &Context,
 ) -> BuildRow {
     let mut row = BuildRow::new(&build.facts, build.state, build.detail, config);
+    if let Some(protection) = protection {
+        add_protection(&mut row, &build.facts, protection);
+    }
     if !matches!(build.state, State::Available | State::Proposed) {
         return row;
     }
@@ -138,4 +157,15 @@ fn row(
         }
     }
     row
+}
+
+/// Adds the evidence that keeps each image that was read.
+fn add_protection(row: &mut BuildRow, build: &ReadBuild, protection: &SetProtection) {
+    let images = row.images.iter_mut().zip(&build.images);
+    for (index, (row, image)) in images.enumerate() {
+        if let BuildImage::Read(tag, read) = image {
+            let reason = protection.reason(index, read.digest, tag);
+            row.set_protection(reason.as_ref());
+        }
+    }
 }

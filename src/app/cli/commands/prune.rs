@@ -22,6 +22,7 @@ use crate::{
         workflow::{
             Access, check_image_name, no_token_error,
             output_file::OutputFile,
+            protection::prune_block,
             prune::{PruneRequest, prune},
             site,
         },
@@ -192,18 +193,6 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     Ok(refusals
         .map(|refusal| Exit::Failed(refusal.class))
         .fold(Exit::Done, Exit::worse))
-}
-
-fn prune_block(config: &Config) -> Result<&Prune, Errors> {
-    config.prune.as_ref().ok_or_else(|| {
-        let message = format!(
-            "{} has no `prune` block, so nothing may be deleted",
-            plain(&config.set_path.to_string())
-        );
-        let help =
-            "add `prune: {}` for the defaults: tags that start with pending-, older than 14 days";
-        Error::input(Code::CONFIG, message).help(help).into()
-    })
 }
 
 /// The file of `--protected`. Its path is checked before the first request.

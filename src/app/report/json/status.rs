@@ -25,6 +25,7 @@ use crate::{
     forge::Gate,
     git::ObjectId,
     oci::{Digest, Platform, Tag, date},
+    prune::KeepReason,
     trust::{
         Certificate, Change, JudgedSignature, PolicyResult, Requirement, SearchResult, SignedName,
     },
@@ -192,6 +193,19 @@ pub(crate) struct BuildImageRow {
     pub name: String,
     pub tag: String,
     pub digest: Option<String>,
+    /// Whether evidence keeps the image; `None` without `--protected`, and without a digest.
+    pub protected: Option<bool>,
+    pub reason: Option<String>,
+    pub place: Option<String>,
+}
+
+impl BuildImageRow {
+    /// Sets the evidence that keeps the image.
+    pub(crate) fn set_protection(&mut self, reason: Option<&KeepReason>) {
+        self.protected = Some(reason.is_some());
+        self.reason = reason.map(ToString::to_string);
+        self.place = reason.and_then(KeepReason::place);
+    }
 }
 
 impl BuildRow {
@@ -203,6 +217,9 @@ impl BuildRow {
                 name: image.name.clone(),
                 tag: tag.unwrap_or_else(|| builds::expected_tag(config, &build.text)),
                 digest: read.read().map(|image| image.digest.to_string()),
+                protected: None,
+                reason: None,
+                place: None,
             });
         }
         Self {
