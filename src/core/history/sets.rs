@@ -234,8 +234,8 @@ impl<'s> Tree<'s> {
                 }
                 let changed = Changed {
                     pins: differ(
-                        pins_of(old.rules.as_deref(), old.files.values().copied()),
-                        pins_of(self.rules.as_deref(), self.files.values().copied()),
+                        pins_of(old.rules.as_deref(), old.files.values().copied()).as_ref(),
+                        pins_of(self.rules.as_deref(), self.files.values().copied()).as_ref(),
                     ),
                     files: (changed.iter()).any(|path| old.files.get(path) != self.files.get(path)),
                 };
@@ -253,7 +253,10 @@ impl<'s> Tree<'s> {
                 }
                 let replaced = old.iter().filter_map(|(_, found)| *found);
                 let rules = self.rules.as_deref();
-                let is_changed = differ(pins_of(rules, replaced), pins_of(rules, new));
+                let is_changed = differ(
+                    pins_of(rules, replaced).as_ref(),
+                    pins_of(rules, new).as_ref(),
+                );
                 let changed = Changed {
                     pins: is_changed,
                     files: is_changed,
@@ -322,7 +325,7 @@ fn pins_of<'p>(
 }
 
 /// Whether pins differ, or one of their files is refused.
-fn differ(old: Option<PinList>, new: Option<PinList>) -> bool {
+fn differ(old: Option<&PinList>, new: Option<&PinList>) -> bool {
     old.is_none() || old != new
 }
 
@@ -351,13 +354,12 @@ mod tests {
             refused: None,
         };
         let [a, b, other] = [pins(0, "a"), pins(0, "b"), pins(1, "a")];
-        let of = |files: [&BlobPins; 2]| pins_of(Some(&rules), files);
-        assert!(!differ(of([&a, &b]), of([&b, &a])));
-        assert!(!differ(
-            of([&a, &other]),
-            of([&a, &a]).map(|pins| pins[..1].to_vec())
-        ));
-        assert!(differ(of([&a, &a]), of([&a, &b])));
+        let of = |files: &[&BlobPins]| pins_of(Some(&rules), files.iter().copied());
+        let differ =
+            |old: &[&BlobPins], new: &[&BlobPins]| differ(of(old).as_ref(), of(new).as_ref());
+        assert!(!differ(&[&a, &b], &[&b, &a]));
+        assert!(!differ(&[&a, &other], &[&a]));
+        assert!(differ(&[&a], &[&b]));
     }
 
     #[test]

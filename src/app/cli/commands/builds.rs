@@ -1,6 +1,6 @@
 //! `repin builds`: lists the builds in the registry, newest first, with their states.
 
-use std::num::NonZero;
+use std::{fmt::Write as _, num::NonZero};
 
 use clap::Args;
 
@@ -150,6 +150,8 @@ fn row(
     if build.state == State::Available && !reasons.is_empty() {
         row.state = State::Waiting.as_str();
         row.detail = reasons.join("; ");
+    } else if !reasons.is_empty() {
+        let _ = write!(row.detail, "; {}", reasons.join("; "));
     }
     for error in waiting.unknown {
         if !errors.contains(&error) {

@@ -10,7 +10,7 @@
 mod forge;
 mod local;
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
 use forge::Connection;
@@ -308,9 +308,13 @@ fn report(rows: Vec<DoctorRow>, cx: &mut Context) -> Result<Exit, Errors> {
         }
         Format::Github => {
             cx.output.annotate(&doctor::annotations(&rows));
-            let table = doctor::table(&rows, None, |_, word| word.to_owned());
+            let (printed, omitted) = doctor::filtered(&rows, RowFilter::Configured);
+            let mut table = doctor::table(&printed, None, |_, word| word.to_owned());
+            if let Some(line) = omitted {
+                let _ = writeln!(table, "\n{line}");
+            }
             cx.output.print_unparsed(table)?;
-            StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(&rows))?;
+            StepFiles::open(&cx.services.environment)?.summary(&doctor::summary(&printed))?;
         }
     }
     for row in rows.iter().filter(|row| row.status == Status::Fail) {

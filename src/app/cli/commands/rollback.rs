@@ -24,6 +24,7 @@ use crate::{
     },
     base::{
         error::{Code, Error, Errors},
+        text::counted,
         untrusted::{plain, short},
     },
     config::Config,
@@ -130,6 +131,10 @@ fn without_target(
         None
     };
     history::list(history, None, tested.as_ref(), cx);
+    let exit = match tested.map_or_else(Vec::new, |tested| tested.errors) {
+        errors if errors.is_empty() => Exit::Done,
+        errors => cx.output.report_errors_separately(&errors.into()),
+    };
     if cx.output.format != Format::Json {
         let mut note = match site_history.available()?.as_slice() {
             [] => "no set is available for rollback".to_owned(),
@@ -151,12 +156,7 @@ fn without_target(
         }
         cx.output.note(&note);
     }
-    Ok(Choice::Listed(
-        match tested.map_or_else(Vec::new, |tested| tested.errors) {
-            errors if errors.is_empty() => Exit::Done,
-            errors => cx.output.report_errors_separately(&errors.into()),
-        },
-    ))
+    Ok(Choice::Listed(exit))
 }
 
 /// The complete command for a set, with the options that the user gave, or else those with which the current set
@@ -210,7 +210,8 @@ fn missing_target(
 /// Prompts for one of the sets, newest first, and returns its revision. There is no default, because a wrong set would be
 /// deployed.
 fn prompt(sets: &[&HistoryEntry], history: &History, cx: &Context) -> Result<String, Errors> {
-    let sets = &sets[..sets.len().min(MAX_CHOICES)];
+    let older = sets.len().saturating_sub(MAX_CHOICES);
+    let sets = &sets[..sets.len() - older];
     let zone = (cx.services.environment.zone)();
     let mut rows = Vec::new();
     for (index, entry) in sets.iter().enumerate() {
@@ -232,6 +233,13 @@ fn prompt(sets: &[&HistoryEntry], history: &History, cx: &Context) -> Result<Str
     let mut columns = [Align::Left; 5];
     columns[0] = Align::Right;
     text += &aligned(&columns, &rows);
+    if older > 0 {
+        let _ = writeln!(
+            text,
+            "{} without a number: repin rollback",
+            counted(older, "older set")
+        );
+    }
     cx.output.write_stderr(&text);
     let question = format!(
         "Number of the set (1 to {}; empty: change nothing): ",
