@@ -12,23 +12,27 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    FORGE, Git, GitError, MAX_OUTPUT,
+    Authorities, FORGE, Git, GitError, MAX_OUTPUT,
     command::{self, Mode, Transports, Watchdog},
     location::Location,
 };
 use crate::base::{
-    http::address::is_loopback,
+    http::{SharedDeadline, address::is_loopback},
     untrusted::{Secrets, short},
 };
 
 /// The total time limit of git, which may fetch a complete history.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// The maximum time without progress unless [`Connections`] have another one.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Settings that override the configuration.
 const SETTINGS: [&str; 6] = [
@@ -44,6 +48,36 @@ const SETTINGS: [&str; 6] = [
 
 /// The environment variable of the header for git.
 const HEADER: &str = "REPIN_GIT_HEADER";
+
+/// The settings of a run for its connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    /// The maximum time without progress; `None`: the usual one.
+    pub stall_limit: Option<Duration>,
+    /// The end of the time for all connections.
+    pub deadline: Option<SharedDeadline>,
+    pub authorities: Option<Arc<Authorities>>,
+}
+
+impl Connections {
+    /// The time limit of a command that begins now. Like a request, it is begun after the deadline, too, and may take
+    /// as long as a connection without progress.
+    fn time_limit(&self) -> Duration {
+        let shortest = self.stall_limit.unwrap_or(STALL_LIMIT);
+        self.rest()
+            .map_or(TIMEOUT, |rest| rest.max(shortest).min(TIMEOUT))
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.deadline.as_ref()?.deadline().rest()
+    }
+
+    /// Whether a command may be repeated after this pause.
+    pub(crate) fn may_repeat_after(&self, pause: Duration) -> bool {
+        let deadline = self.deadline.as_ref().map(SharedDeadline::deadline);
+        deadline.is_none_or(|deadline| !deadline.is_over_after(pause))
+    }
+}
 
 /// A token for one server.
 #[derive(Clone)]
@@ -76,14 +110,45 @@ impl Remote {
         let (url, login) = (self.url.clone(), Some(login?));
         Some(Self { url, login })
     }
+}
 
-    /// This remote, for a second fetch if the credentials of git did not suffice for the first one. A fetch that takes
-    /// too long is not repeated.
-    pub(crate) fn after<T>(self, fetched: &Result<T, GitError>) -> Option<Self> {
-        match fetched {
-            Ok(_) | Err(GitError::Late { .. }) => None,
-            Err(_) => Some(self),
+/// A repository that may be fetched in two ways: with the credentials of git, or with the token for its forge.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes {
+    pub(crate) first: Remote,
+    second: Option<Remote>,
+}
+
+impl Routes {
+    /// The token first, so that the user's credential helpers are not run if it suffices.
+    pub(crate) fn new(own: Remote, on_forge: Option<Remote>) -> Self {
+        match on_forge {
+            Some(on_forge) if on_forge.login.is_some() => Self {
+                first: on_forge,
+                second: Some(own),
+            },
+            Some(on_forge) if on_forge.url != own.url => Self {
+                first: own,
+                second: Some(on_forge),
+            },
+            Some(_) | None => Self {
+                first: own,
+                second: None,
+            },
         }
+    }
+
+    /// The second way, if it may succeed after the first one failed. The same URL is fetched again only with other
+    /// credentials, and a fetch that takes too long is not repeated.
+    pub(crate) fn after<T>(self, fetched: &Result<T, GitError>) -> Option<Remote> {
+        let second = self.second?;
+        let is_useful = match fetched {
+            Ok(_) | Err(GitError::Late { .. }) => false,
+            Err(GitError::Denied { .. }) => true,
+            Err(GitError::Failed { message, .. }) if message.contains("' not found") => true,
+            Err(_) => second.url != self.first.url,
+        };
+        is_useful.then_some(second)
     }
 }
 
@@ -203,7 +268,7 @@ impl Git {
             idle: super::IdleProcess::default(),
             kept: None,
             source: None,
-            stall_limit: None,
+            connections: Connections::default(),
         };
         let output = bare.run("init", &["-q", "--template="], None)?;
         if output.code != Some(0) {
@@ -213,6 +278,15 @@ impl Git {
             });
         }
         Self::open(directory)
+    }
+
+    /// The repository with these settings for connections.
+    #[must_use]
+    pub(crate) fn connecting_with(self, connections: Connections) -> Self {
+        Self {
+            connections,
+            ..self
+        }
     }
 
     /// The repository with another identity for commits.
@@ -275,7 +349,10 @@ impl Git {
                 git.arg("-c").arg(format!("remote.{FORGE}.{setting}"));
             }
         }
-        if let (Some(remote), Some(limit)) = (remote, self.stall_limit)
+        if remote.is_some() {
+            self.trust_authorities(&mut git)?;
+        }
+        if let (Some(remote), Some(limit)) = (remote, self.connections.stall_limit)
             && remote.url.starts_with("http")
         {
             let (url, seconds) = (without_user(&remote.url), limit.as_secs().max(1));
@@ -299,12 +376,16 @@ impl Git {
             git.env_remove("GIT_NO_LAZY_FETCH");
         }
         let mut running = command::spawn(git, &self.place, command)?;
-        let watch = Watchdog::new(&running, TIMEOUT);
+        let limit = match remote {
+            Some(_) => self.connections.time_limit(),
+            None => TIMEOUT,
+        };
+        let watch = Watchdog::new(&running, limit);
         let mut stdout = Vec::new();
         let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut stdout);
         if watch.stop() {
-            let minutes = TIMEOUT.as_secs() / 60;
-            return Err(GitError::Late { command, minutes });
+            let seconds = limit.as_secs();
+            return Err(GitError::Late { command, seconds });
         }
         read.map_err(|error| running.io(error))?;
         let (code, mut stderr) = running.wait()?;
@@ -472,6 +553,83 @@ mod tests {
                 "{here}"
             );
         }
+    }
+
+    #[test]
+    fn token_precedes_the_credentials_of_git() {
+        let remote = |url: &str, is_logged_in: bool| Remote {
+            url: url.to_owned(),
+            login: is_logged_in
+                .then(|| Login::new("https://h/", "x", "t").unwrap())
+                .flatten(),
+        };
+        let (https, ssh) = ("https://h/a/b", "git@h:a/b");
+        let ways = |own: &str, on_forge: Option<(&str, bool)>, fetched: Result<(), GitError>| {
+            let on_forge = on_forge.map(|(url, is_logged_in)| remote(url, is_logged_in));
+            let routes = Routes::new(remote(own, false), on_forge);
+            let text = |remote: Remote| (remote.url, remote.login.is_some());
+            (text(routes.first.clone()), routes.after(&fetched).map(text))
+        };
+        let way = |url: &str, is_logged_in| (url.to_owned(), is_logged_in);
+        let failed = |stderr: &str| Err(GitError::refused("fetch", stderr));
+        let (denied, absent, other) = (
+            || failed("fatal: Authentication failed for 'https://h/'"),
+            || failed("fatal: repository 'https://h/a/b/' not found"),
+            || failed("fatal: early EOF"),
+        );
+        let late = || {
+            Err(GitError::Late {
+                command: "fetch",
+                seconds: 900,
+            })
+        };
+        let token = Some((https, true));
+        for (own, fetched, second) in [
+            (https, denied(), Some(way(https, false))),
+            (https, absent(), Some(way(https, false))),
+            (https, other(), None),
+            (https, Ok(()), None),
+            (ssh, other(), Some(way(ssh, false))),
+            (ssh, late(), None),
+            (ssh, Ok(()), None),
+        ] {
+            let message = format!("{own} {fetched:?}");
+            assert_eq!(
+                ways(own, token, fetched),
+                (way(https, true), second),
+                "{message}"
+            );
+        }
+        let anonymous = Some((https, false));
+        assert_eq!(
+            ways(ssh, anonymous, denied()),
+            (way(ssh, false), Some(way(https, false)))
+        );
+        assert_eq!(ways(https, anonymous, denied()), (way(https, false), None));
+        assert_eq!(ways(ssh, None, denied()), (way(ssh, false), None));
+    }
+
+    #[test]
+    fn deadline_limits_the_time_of_git() {
+        let seconds = Duration::from_secs;
+        let connections = |rest: u64, stall_limit| Connections {
+            stall_limit,
+            deadline: Some(SharedDeadline::new(seconds(rest), "--deadline")),
+            authorities: None,
+        };
+        let is_about = |limit: Duration, expected| {
+            limit <= seconds(expected) && limit > seconds(expected) - seconds(60)
+        };
+        assert!(is_about(connections(600, None).time_limit(), 600));
+        assert!(is_about(connections(86_400, None).time_limit(), 900));
+        assert_eq!(Connections::default().time_limit(), seconds(900));
+        // A command that begins after the deadline.
+        assert_eq!(connections(0, None).time_limit(), seconds(30));
+        assert_eq!(connections(0, Some(seconds(2))).time_limit(), seconds(2));
+        assert!(connections(600, None).may_repeat_after(seconds(1)));
+        assert!(!connections(600, None).may_repeat_after(seconds(601)));
+        assert!(!connections(0, None).may_repeat_after(seconds(0)));
+        assert!(Connections::default().may_repeat_after(seconds(86_400)));
     }
 
     #[test]

@@ -92,8 +92,8 @@ pub enum GitError {
         message: String,
     },
     /// git was stopped because it took too long.
-    #[error("`git {command}` was not finished within {minutes} min")]
-    Late { command: &'static str, minutes: u64 },
+    #[error("`git {command}` was not finished within {seconds} s")]
+    Late { command: &'static str, seconds: u64 },
     /// Another process holds a lock of the repository, or moved the branch at the same time.
     #[error("`git {command}` failed: {message}")]
     Locked {
@@ -205,7 +205,9 @@ impl GitError {
                  (actions/checkout: persist-credentials: true)"
             ),
             Self::Denied { .. } => "give git credentials that are allowed to do this in the repository".into(),
-            Self::Late { .. } => "run the command again when the server responds".into(),
+            Self::Late { .. } => {
+                "run the command again when the server responds, or with more time (`REPIN_DEADLINE`)".into()
+            }
             Self::Locked { .. } => "wait for the other process, or remove the lock of a process that was killed".into(),
             Self::Failed { .. } | Self::Malformed { .. } | Self::Io { .. } => {
                 "check the repository with `git fsck`".into()

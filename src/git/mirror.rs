@@ -12,14 +12,13 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rustix::fs::FlockOperation;
 use sha2::Digest as _;
 
 use super::{
-    BRANCHES, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, command,
+    BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, command,
     location::Location,
 };
 
@@ -96,7 +95,7 @@ impl Mirror {
         directory: &Path,
         clone: Option<&Git>,
         remote: Remote,
-        stall_limit: Duration,
+        connections: Connections,
     ) -> Result<Self, GitError> {
         let _lock = locked(directory)?;
         let packs = fs::read_dir(directory.join(".git/objects/pack"));
@@ -118,7 +117,7 @@ impl Mirror {
                 idle: IdleProcess::default(),
                 kept: None,
                 source: None,
-                stall_limit: Some(stall_limit),
+                connections,
             },
             remote: Arc::new(remote),
             directory: directory.to_owned(),
@@ -597,8 +596,8 @@ mod tests {
     fn mirror_of(clone: &Path, server: &Path) -> Mirror {
         let git = Git::open(clone).unwrap();
         let directory = git.own_directory().unwrap().join("forge");
-        let stall_limit = Duration::from_secs(30);
-        Mirror::open(&directory, Some(&git), remote(server), stall_limit).unwrap()
+        let connections = Connections::default();
+        Mirror::open(&directory, Some(&git), remote(server), connections).unwrap()
     }
 
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {

@@ -15,6 +15,7 @@
 //! prefixes, full reference names after `--end-of-options` or `--`, and literal pathspecs after `--`.
 //! `history` interprets the output.
 
+mod authorities;
 mod command;
 mod commit;
 mod commit_range;
@@ -50,14 +51,14 @@ use std::{
     path::Path,
     process::ChildStdout,
     sync::Arc,
-    time::Duration,
 };
 
+pub(crate) use authorities::Authorities;
 pub(crate) use command::{start_version_check, stop_all};
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commit_range::CommitRange;
 pub(crate) use commits::ReachableCommit;
-pub(crate) use connection::{Login, Remote, without_users};
+pub(crate) use connection::{Connections, Login, Remote, Routes, without_users};
 use connection::{Output, is_denied, server_message};
 pub(crate) use error::GitError;
 pub(crate) use id::{BranchNameError, ObjectId, check_branch};
@@ -101,8 +102,7 @@ pub(crate) struct Git {
     kept: Option<Arc<Kept>>,
     /// The remote that missing contents are fetched from; `None`: they are an error.
     source: Option<Arc<Remote>>,
-    /// The maximum time without progress in a connection; `None`: the usual one.
-    stall_limit: Option<Duration>,
+    connections: Connections,
 }
 
 /// The help of an error that a shallow clone causes.
@@ -173,7 +173,7 @@ impl Git {
             idle: IdleProcess::default(),
             kept: None,
             source: None,
-            stall_limit: None,
+            connections: Connections::default(),
         };
         git.shallow = git.boundary()?;
         Ok(git)

@@ -1,8 +1,8 @@
 //! Another repository that is fetched into an empty directory.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use super::{Git, GitError, ObjectId, Remote};
+use super::{Connections, Git, GitError, ObjectId, Remote};
 
 /// The objects of a fetch. A server without filters sends all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +45,12 @@ impl ScratchRepository {
         })
     }
 
-    /// The same with the maximum time without progress in a connection.
-    pub(crate) fn with_stall_limit(mut self, limit: Duration) -> Self {
-        self.git.stall_limit = Some(limit);
-        self
+    /// The same with these settings for connections.
+    pub(crate) fn connecting_with(self, connections: Connections) -> Self {
+        Self {
+            git: self.git.connecting_with(connections),
+            ..self
+        }
     }
 
     pub(crate) fn git(&self) -> &Git {

@@ -744,24 +744,48 @@ fn git_fetches_private_source_once_with_its_token() {
     assert_eq!(document["revision"], late);
     let requests = forge.log().split_off(log);
     let count = |path: &str| requests.iter().filter(|line| line.contains(path)).count();
-    // git sends its credentials after a refusal.
     let counts = (count("app.git/info/refs"), count("/api/v1/repos/acme/app"));
-    assert_eq!(counts, (2, 0), "{requests:#?}");
+    assert_eq!(counts, (1, 0), "{requests:#?}");
+}
+
+/// A configuration of git with a credential helper that makes the file `asked`.
+fn configure_helper(world: &World) {
+    let asked = world.path("asked");
+    let config = format!(
+        "[credential]\n\thelper = \"!touch '{}'; :\"\n",
+        asked.display()
+    );
+    world.write("no-home/.gitconfig", config);
 }
 
 #[test]
-fn public_source_is_fetched_once_without_the_token() {
+fn token_of_the_forge_replaces_credential_helpers_for_a_source() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late] = served_source(directory.path());
-    let forge = fake::public_repository(directory.path().join(".git"));
+    let forge = fake::private_repository(directory.path().join(".git"), TOKEN);
     let further = format!(
         "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
         forge.host()
     );
-    let world = built(&[early, late], late, &further).env("REPIN_FORGE_TOKEN", TOKEN);
-    let document = promote(&world, early, &[]).exits(1).json();
-    assert_eq!(status_and_item(&document), expected("fail", "source"));
-    assert_eq!(forge.count("app.git/info/refs"), 1, "{:?}", forge.log());
+    let world = built(&[early, late], late, &further);
+    configure_helper(&world);
+    let asked = world.path("asked");
+    let order = |token: &str, exit| {
+        let environment = [("REPIN_FORGE_TOKEN", token)];
+        let ran = world.run_with(
+            &["promote", "--revision", early, "--format", "json"],
+            &environment,
+        );
+        ran.exits(exit).json()
+    };
+    assert_eq!(
+        status_and_item(&order(TOKEN, 1)),
+        expected("fail", "source")
+    );
+    assert!(!asked.exists(), "a credential helper was asked");
+    // A token that does not suffice.
+    order("gitea_other", 3);
+    assert!(asked.exists());
 }
 
 #[test]
@@ -777,6 +801,20 @@ fn unavailable_source_on_a_forge_is_fetched_again() {
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
     assert_eq!(forge.count("app.git/info/refs"), 2, "{:?}", forge.log());
+}
+
+#[test]
+fn source_is_not_fetched_again_after_the_deadline() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, late] = served_source(directory.path());
+    let forge = fake::late_repository(directory.path().join(".git"), 1);
+    let further = format!(
+        "source: acme/app\nforge: {{ kind: gitea, url: 'http://{}/api/v1', repository: acme/deploy }}",
+        forge.host()
+    );
+    let world = built(&[early, late], late, &further).env("REPIN_DEADLINE", "0s");
+    promote(&world, early, &[]).exits(3);
+    assert_eq!(forge.count("app.git/info/refs"), 1, "{:?}", forge.log());
 }
 
 #[test]

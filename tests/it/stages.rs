@@ -1482,10 +1482,10 @@ fn private_stage_is_fetched_with_the_token() {
     ];
     let before = server.log().len();
     passed(&pipeline.world.run_with(&args, &environment).exits(0).json());
-    // One fetch for both, which repeats its first request with the login.
+    // One fetch for both.
     let log = server.log().split_off(before);
     let fetches = log.iter().filter(|line| line.contains("app.git/info/refs"));
-    assert_eq!(fetches.count(), 2, "{log:#?}");
+    assert_eq!(fetches.count(), 1, "{log:#?}");
 }
 
 #[test]

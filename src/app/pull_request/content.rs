@@ -10,15 +10,15 @@ use std::{
     path::PathBuf,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     base::{error::Error, http::Policy},
     forge::{Forge, RefusedPush, is_workflow},
     git::{
-        Comparison, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId, Pushed, RefUpdate,
-        Remote, Tree,
+        Comparison, Connections, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId,
+        Pushed, RefUpdate, Remote, Tree,
     },
 };
 
@@ -36,8 +36,7 @@ pub(crate) struct ContentPlace {
     /// The clone whose objects are borrowed.
     pub clone: Option<Git>,
     pub remote: Remote,
-    /// The maximum time without progress in a connection.
-    pub stall_limit: Duration,
+    pub connections: Connections,
     /// Removes the directory with the content.
     pub _temporary: Option<tempfile::TempDir>,
 }
@@ -289,7 +288,7 @@ impl Content {
             if raced || head != first.old {
                 return Ok(PushOutcome::Raced(reason));
             }
-            if attempt >= self.retries.attempts {
+            if !self.may_repeat(attempt) {
                 let what = format!("{forge}: pushing {}", first.branch);
                 return Err(Error::unavailable(what, reason).help("run the command again"));
             }
@@ -316,6 +315,12 @@ impl Content {
         listed.map_err(|error| self.not_fetched(prefix, error))
     }
 
+    /// Whether another attempt is allowed, and begins before the deadline.
+    fn may_repeat(&self, attempt: u32) -> bool {
+        let pause = self.retries.usual_pause(attempt);
+        attempt < self.retries.attempts && self.place.connections.may_repeat_after(pause)
+    }
+
     async fn back_off(&self, attempt: u32) {
         tokio::time::sleep(self.retries.usual_pause(attempt)).await;
     }
@@ -330,7 +335,7 @@ impl Content {
         loop {
             let once = Arc::clone(&work);
             match self.run(move |mirror| once(mirror)).await {
-                Err(error) if error.is_transient() && attempt < self.retries.attempts => {
+                Err(error) if error.is_transient() && self.may_repeat(attempt) => {
                     self.back_off(attempt).await;
                     attempt += 1;
                 }
@@ -376,11 +381,12 @@ fn with<T>(
                 directory,
                 clone,
                 remote,
-                stall_limit,
+                connections,
                 ..
             } = place;
             let (clone, remote) = (clone.as_ref(), remote.clone());
-            closed.insert(Mirror::open(directory, clone, remote, *stall_limit)?)
+            let connections = connections.clone();
+            closed.insert(Mirror::open(directory, clone, remote, connections)?)
         }
     };
     work(mirror)

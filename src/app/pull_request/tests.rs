@@ -11,13 +11,13 @@ use std::{
     fs::File,
     io::Write as _,
     process::{Command, Stdio},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use super::content::{Content, ContentPlace};
 use crate::{
     base::http::{FORGES, Policy},
-    git::{Remote, Tree, TreeEntry, blob_id, tests::git},
+    git::{Connections, Remote, Tree, TreeEntry, blob_id, tests::git},
 };
 
 /// Commits by their names, with their files.
@@ -114,7 +114,7 @@ impl Commits {
                 url: format!("file://{}", server.path().display()),
                 login: None,
             },
-            stall_limit: Duration::from_secs(30),
+            connections: Connections::default(),
             _temporary: Some(directory),
         };
         let once = Policy {

@@ -18,7 +18,9 @@ use crate::{
     config::{Config, SourceRepository},
     core::changes::CommitList,
     forge::{Target, Token},
-    git::{CommitRange, FetchedObjects, Git, GitError, ObjectId, Remote, ScratchRepository},
+    git::{
+        CommitRange, FetchedObjects, Git, GitError, ObjectId, Remote, Routes, ScratchRepository,
+    },
 };
 
 /// The source repository of a configuration. The first comparison fetches its commits.
@@ -167,8 +169,8 @@ impl<'s> BuildSource<'s> {
         fetched.await.clone()
     }
 
-    /// Fetches the commits, once in a run. git uses its own credentials; if these do not suffice, it uses the token for
-    /// the forge, which is sent only to the URL of the repository on that forge.
+    /// Fetches the commits, once in a run. The token for the forge is sent only to the URL of the repository on that
+    /// forge; git uses its own credentials if none is set or it does not suffice.
     async fn fetch(&self) -> Result<Arc<FetchedRepository>, Errors> {
         let target = self.target()?;
         let url = match self.repository {
@@ -204,14 +206,13 @@ impl<'s> BuildSource<'s> {
                 1
             },
         };
-        let on_forge = on_forge.filter(|remote| remote.login.is_some() || remote.url != own.url);
+        let routes = Routes::new(own, on_forge);
         let services = self.services;
-        let mut fetched =
-            repositories::fetch(own.clone(), on_forge.clone(), &fetch, services).await?;
+        let mut fetched = repositories::fetch(routes.clone(), &fetch, services).await?;
         if matches!(&fetched, Ok(fetched) if !fetched.has_references) {
             // Without its default branch, which does not exist.
             fetch.refspecs.remove(0);
-            fetched = repositories::fetch(own, on_forge, &fetch, services).await?;
+            fetched = repositories::fetch(routes, &fetch, services).await?;
         }
         let fetched = Arc::new(fetched.map_err(|reason| self.unavailable(reason))?);
         sources.borrow_mut().insert(url, Arc::clone(&fetched));

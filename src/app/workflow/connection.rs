@@ -128,7 +128,7 @@ fn with_content(
         directory,
         clone: clone.cloned(),
         remote,
-        stall_limit: services.stall_timeout(),
+        connections: services.connections(),
         _temporary: temporary,
     };
     let content = Content::new(place, forge.policy().clone(), services.environment.clock);

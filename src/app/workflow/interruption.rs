@@ -5,13 +5,15 @@
 //! same lock as every record, so "nothing was changed" remains true until the process exits.
 
 use std::{
-    fs,
-    path::PathBuf,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use tempfile::TempDir;
 
 use crate::git;
 
@@ -53,6 +55,15 @@ struct State {
 }
 
 impl Interruption {
+    /// Creates a directory in `parent`, which is removed when dropped, or before the program ends.
+    pub(super) fn temporary_directory(&self, parent: &Path) -> io::Result<TempDir> {
+        let directory = tempfile::Builder::new()
+            .prefix("repin-")
+            .tempdir_in(parent)?;
+        self.removes(directory.path().to_owned());
+        Ok(directory)
+    }
+
     /// The state of a run that has changed nothing. `report` receives the effects of signals, and does not
     /// return from [`Event::Exit`].
     pub(crate) fn new(report: Box<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {

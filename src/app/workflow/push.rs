@@ -39,7 +39,7 @@ impl PushTarget {
     /// Fetches the branch, and moves a checkout that is behind to it.
     pub(super) fn prepare(config: &Config, services: &Services) -> Result<Self, Errors> {
         let failed = |error: GitError| Errors::from(Error::from(&error));
-        let git = Git::open(&config.root).map_err(failed)?;
+        let git = services.git(config).map_err(failed)?;
         let found = history_branch(&git, Some(config), &services.environment).map_err(failed)?;
         let HistoryBranch { branch, role } = found;
         if role == BranchRole::Local {

@@ -14,7 +14,9 @@ use crate::{
     },
     config::{Config, SourceRepository},
     forge::{Kind, Target, TargetError, Token},
-    git::{FetchedObjects, Git, GitError, HostedRepository, Login, Remote, ScratchRepository},
+    git::{
+        FetchedObjects, Git, GitError, HostedRepository, Login, Remote, Routes, ScratchRepository,
+    },
 };
 
 pub(crate) struct OtherRepository<'c> {
@@ -73,16 +75,14 @@ pub(super) struct Fetch {
     pub(super) attempts: u32,
 }
 
-/// Fetches another repository into a temporary directory. git uses its own credentials; if these do not
-/// suffice, it fetches from `other`. A fetch that takes too long is not repeated. The inner error is the reason of git.
+/// Fetches another repository into a temporary directory. The inner error is the reason of git.
 pub(super) async fn fetch(
-    own: Remote,
-    other: Option<Remote>,
+    routes: Routes,
     fetch: &Fetch,
     services: &Services,
 ) -> Result<Result<FetchedRepository, String>, Errors> {
-    let mut fetched = fetch_from(own, fetch, services).await?;
-    if let Some(other) = other.and_then(|other| other.after(&fetched)) {
+    let mut fetched = fetch_from(routes.first.clone(), fetch, services).await?;
+    if let Some(other) = routes.after(&fetched) {
         fetched = fetch_from(other, fetch, services).await?;
     }
     Ok(fetched.map_err(|error| error.to_string()))
@@ -94,10 +94,15 @@ async fn fetch_from(
     fetch: &Fetch,
     services: &Services,
 ) -> Result<Result<FetchedRepository, GitError>, Errors> {
+    let connections = services.connections();
     let mut attempt = 1;
     loop {
         match fetch_once(remote.clone(), fetch, services).await? {
-            Err(error) if error.is_transient() && attempt < fetch.attempts => {
+            Err(error)
+                if error.is_transient()
+                    && attempt < fetch.attempts
+                    && connections.may_repeat_after(FORGES.usual_pause(attempt)) =>
+            {
                 tokio::time::sleep(FORGES.usual_pause(attempt)).await;
                 attempt += 1;
             }
@@ -115,10 +120,10 @@ async fn fetch_once(
     let Fetch {
         refspecs, objects, ..
     } = fetch.clone();
-    let stall_limit = services.stall_timeout();
+    let connections = services.connections();
     let fetched = tokio::task::spawn_blocking(move || {
         let scratch = ScratchRepository::init(directory.path(), remote, objects)?;
-        let scratch = scratch.with_stall_limit(stall_limit);
+        let scratch = scratch.connecting_with(connections);
         let refspecs: Vec<_> = refspecs.iter().map(String::as_str).collect();
         Ok::<_, GitError>(FetchedRepository {
             has_references: scratch.fetch(&refspecs)?,

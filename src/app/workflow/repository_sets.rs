@@ -128,6 +128,7 @@ pub(crate) fn named_repositories(
                     entry,
                     remote,
                     login,
+                    connections: services.connections(),
                     scratch: directory.path().to_owned(),
                 },
                 _directory: directory,

@@ -3,7 +3,6 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::{BTreeSet, HashMap},
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -31,7 +30,7 @@ use crate::{
     contents::inventory::LayerCache,
     core::outside::TrackedTree,
     forge::ServerFacts,
-    git::{self, Git, GitError},
+    git::{self, Authorities, Connections, Git, GitError},
     oci::{
         date,
         registry::{Mapping, Registries, Settings, Source, Sources},
@@ -75,6 +74,10 @@ pub(crate) struct Services {
     pub(super) shared_repository: OnceCell<SharedRepository>,
     /// The creation times in the future that were reported.
     reported_times: RefCell<BTreeSet<String>>,
+    /// The certificates for git; `None`: git trusts those that it is configured with.
+    authorities: Option<Arc<Authorities>>,
+    /// Whether the deadline is only for servers that are unreachable.
+    has_short_waits: bool,
     /// The runtime of all requests, which owns their open connections.
     runtime: Runtime,
 }
@@ -93,6 +96,8 @@ impl Services {
             .build()
             .map_err(|error| Errors::io(format!("cannot start: {error}")))?;
         Ok(Self {
+            authorities: settings::authorities(&environment, &interruption),
+            has_short_waits: false,
             interruption,
             mappings: [mappings, settings::mappings(&environment)?],
             settings: settings::registries(&environment)?,
@@ -237,6 +242,7 @@ impl Services {
 
     /// Shortens the wait for unreachable servers, in commands that change nothing.
     pub(crate) fn shorten_waits(&mut self) {
+        self.has_short_waits = true;
         self.settings.attempts = 2;
         self.forge_deadline
             .replace(SHORT_DEADLINE, "set by this command");
@@ -254,16 +260,29 @@ impl Services {
 
     /// Creates an empty directory for fetched objects, which is removed when dropped.
     pub(crate) fn temporary_directory(&self) -> Result<TempDir, Errors> {
-        let directory = self
-            .environment
-            .filled("TMPDIR")
-            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-        let directory = tempfile::Builder::new()
-            .prefix("repin-")
-            .tempdir_in(directory)
-            .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))?;
-        self.interruption.removes(directory.path().to_owned());
-        Ok(directory)
+        let parent = settings::temporary_parent(&self.environment);
+        self.interruption
+            .temporary_directory(&parent)
+            .map_err(|error| Errors::io(format!("cannot make a temporary directory: {error}")))
+    }
+
+    /// The settings for connections of git to a forge or a source. A fetch that makes progress may take longer than a
+    /// command waits for unreachable servers.
+    pub(crate) fn connections(&self) -> Connections {
+        let deadline = (!self.has_short_waits).then(|| self.forge_deadline.clone());
+        Connections {
+            stall_limit: Some(self.stall_timeout()),
+            deadline,
+            authorities: self.authorities.clone(),
+        }
+    }
+
+    /// The settings for connections of git to the remotes of a clone.
+    pub(crate) fn clone_connections(&self) -> Connections {
+        Connections {
+            authorities: self.authorities.clone(),
+            ..Connections::default()
+        }
     }
 
     /// The maximum time without progress in a response.
@@ -318,12 +337,13 @@ impl Services {
     }
 
     /// The repository of a set.
-    pub(super) fn git(&self, config: &Config) -> Result<Git, GitError> {
+    pub(crate) fn git(&self, config: &Config) -> Result<Git, GitError> {
         let shared = self.shared_repository.get();
-        match shared.and_then(SharedRepository::git) {
+        let git = match shared.and_then(SharedRepository::git) {
             Some(shared) => shared.at(&config.root),
             None => Git::open(&config.root),
-        }
+        };
+        Ok(git?.connecting_with(self.clone_connections()))
     }
 
     /// The repository of a set; `None` outside of a work tree.

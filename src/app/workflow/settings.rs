@@ -1,8 +1,11 @@
 //! The settings of registry and forge clients, read from variables.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::environment::Environment;
+use super::{Interruption, environment::Environment};
 use crate::{
     base::{
         error::{Errors, usage},
@@ -10,6 +13,7 @@ use crate::{
     },
     config::duration,
     forge,
+    git::Authorities,
     oci::registry::{self, Mapping, Settings},
 };
 
@@ -33,6 +37,28 @@ pub(super) fn registries(environment: &Environment) -> Result<Settings, Errors> 
     // Every command reports an invalid proxy. Only one with connections reads the file of certificates.
     registry::Registries::new(settings.clone()).map_err(|error| usage(error.to_string()))?;
     Ok(settings)
+}
+
+/// The parent of temporary directories.
+pub(super) fn temporary_parent(environment: &Environment) -> PathBuf {
+    environment
+        .filled("TMPDIR")
+        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
+/// The certificates for git, unless its own variable selects some.
+pub(super) fn authorities(
+    environment: &Environment,
+    interruption: &Arc<Interruption>,
+) -> Option<Arc<Authorities>> {
+    let file = environment.filled("REPIN_CA_FILE")?;
+    if environment.filled("GIT_SSL_CAINFO").is_some() {
+        return None;
+    }
+    let (parent, interruption) = (temporary_parent(environment), Arc::clone(interruption));
+    let directory = move || interruption.temporary_directory(&parent);
+    let file = environment.directory().join(file);
+    Some(Arc::new(Authorities::new(file, Box::new(directory))))
 }
 
 /// The deadline for all requests to forges.

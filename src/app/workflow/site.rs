@@ -142,7 +142,7 @@ impl BranchSite {
         own: Option<&str>,
         services: &Services,
     ) -> Result<Access<Self>, Errors> {
-        let git = Git::discover(&config.root).map_err(Error::from)?;
+        let git = services.discover_git(config).map_err(Error::from)?;
         base::check_known_bases(config, git.as_ref(), services)?;
         let repository = match connect_repository(config, git.as_ref(), services)? {
             Access::Granted(repository) => repository,

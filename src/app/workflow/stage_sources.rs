@@ -23,6 +23,7 @@ use crate::{
     forge::{Forge, Target},
     git::{
         Branch, BranchSources, FetchedObjects, Git, GitError, HostedRepository, Login, ObjectId,
+        Routes,
     },
 };
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf, rc::Rc};
@@ -297,7 +298,8 @@ impl<'o> Opener<'o> {
             objects,
             attempts: 1,
         };
-        let work = repositories::fetch(remote, with_token, &wanted, self.services);
+        let routes = Routes::new(remote, with_token);
+        let work = repositories::fetch(routes, &wanted, self.services);
         let fetched = self.services.wait(work, "fetching a stage");
         let fetched = fetched.map_err(cause)??;
         if !fetched.has_references {

@@ -156,8 +156,14 @@ impl Deadline {
         self.is_over_after(Duration::ZERO)
     }
 
+    /// The time until the deadline; `None`: it never passes.
+    pub(crate) fn rest(self) -> Option<Duration> {
+        let end = self.0?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
     /// Whether the deadline is over after another wait of this length.
-    pub(super) fn is_over_after(self, wait: Duration) -> bool {
+    pub(crate) fn is_over_after(self, wait: Duration) -> bool {
         let Some(end) = self.0 else {
             return false;
         };

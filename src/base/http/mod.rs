@@ -31,5 +31,5 @@ pub(crate) use policy::{
 };
 pub(crate) use retry::StopReason;
 pub(crate) use transport::{
-    BodyMode, Call, Effect, Idempotency, Reply, SeeOther, SettingsError, Transport,
+    BodyMode, Call, Effect, Idempotency, Reply, SeeOther, SettingsError, Transport, roots_with,
 };

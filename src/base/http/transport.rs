@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{
     Client, Method, NoProxy, Proxy, StatusCode, Url,
     header::{self, HeaderMap, HeaderValue},
@@ -202,6 +203,22 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Settin
         }
     }
     Ok(certificates)
+}
+
+/// The roots of the system and those of a file, as PEM, for a program that takes only one file.
+pub(crate) fn roots_with(ca_file: &Path) -> Result<String, SettingsError> {
+    let additional = read_certificates(ca_file)?;
+    let of_system = rustls_native_certs::load_native_certs().certs;
+    let mut text = String::new();
+    for certificate in of_system.iter().chain(&additional) {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(text)
 }
 
 type ProxyConstructor = fn(Url) -> reqwest::Result<Proxy>;

@@ -32,7 +32,7 @@ use crate::{
         history::{self, parse_config, places_key},
         pins::{Finder, MentionFinder, Mentions, WholeFile, mentions, read_whole},
     },
-    git::{Git, GitError, Login, ObjectId, Remote},
+    git::{Connections, Git, GitError, Login, ObjectId, Remote, Routes},
     oci::{Digest, Repository, registry::Mapping},
     prune::{DigestUse, Place, ProtectionSet, TagUse},
 };
@@ -248,8 +248,9 @@ pub(crate) struct RepositoryAccess {
     pub entry: AlsoPinned,
     /// The URL and the token.
     pub remote: Remote,
-    /// The login if the credentials of git do not suffice.
+    /// The login with the token for the forge.
     pub login: Option<Login>,
+    pub connections: Connections,
     /// An empty directory for fetched objects.
     pub scratch: PathBuf,
 }
@@ -267,7 +268,7 @@ impl OtherRepository {
     pub(super) fn open(access: &RepositoryAccess) -> Result<Self, Error> {
         Ok(Self {
             access: access.clone(),
-            git: Git::init(&access.scratch)?,
+            git: Git::init(&access.scratch)?.connecting_with(access.connections.clone()),
             tips: BTreeSet::new(),
             past: BranchConfigurations::default(),
         })
@@ -334,9 +335,9 @@ impl OtherRepository {
         args.extend(refspecs.iter().map(String::as_str));
         let fetch = |remote: &Remote| self.git.run_checked("fetch", &args, Some(remote));
         let RepositoryAccess { remote, login, .. } = &self.access;
-        let mut fetched = fetch(remote);
-        let with_token = remote.with_login(login.clone());
-        if let Some(remote) = with_token.and_then(|remote| remote.after(&fetched)) {
+        let routes = Routes::new(remote.clone(), remote.with_login(login.clone()));
+        let mut fetched = fetch(&routes.first);
+        if let Some(remote) = routes.after(&fetched) {
             fetched = fetch(&remote);
         }
         fetched.map(drop)

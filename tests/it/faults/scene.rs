@@ -202,7 +202,6 @@ impl Scene {
         let authority = self.directory.path().join("ca.pem");
         if authority.exists() {
             command.env("REPIN_CA_FILE", &authority);
-            command.env("GIT_SSL_CAINFO", authority);
         }
         command
     }

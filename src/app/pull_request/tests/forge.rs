@@ -29,7 +29,7 @@ use crate::{
         Ability, Edit, Forge, GateState, Kind as ForgeKind, Merge, Mergeable, NewPull, Poll, Pull,
         PullState, Readiness, Settings, Target, Token, Transition, judge,
     },
-    git::Remote,
+    git::{Connections, Remote},
     oci::{Digest, registry},
     support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error},
 };
@@ -131,7 +131,10 @@ pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeReposit
         directory: directory.path().join("forge"),
         clone: None,
         remote,
-        stall_limit: Duration::from_secs(1),
+        connections: Connections {
+            stall_limit: Some(Duration::from_secs(1)),
+            ..Connections::default()
+        },
         _temporary: Some(directory),
     };
     let content = Content::new(place, forge.policy().clone(), SystemTime::now);

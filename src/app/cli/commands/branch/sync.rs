@@ -10,10 +10,7 @@ use crate::{
         untrusted::plain,
     },
     config::Config,
-    git::{
-        Git,
-        merge::{self, SyncOutcome},
-    },
+    git::merge::{self, SyncOutcome},
 };
 
 #[derive(Debug, Args)]
@@ -37,7 +34,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load_without_images()?;
     check_target(&config, &branches.to)?;
-    let git = Git::open(&config.root).map_err(|error| {
+    let git = cx.services.git(&config).map_err(|error| {
         Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
     })?;
     let (from, to) = (branches.from.clone(), branches.to.clone());
