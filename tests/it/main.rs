@@ -47,6 +47,7 @@ mod fleet_rollback;
 mod fleet_scale;
 mod fleet_sets;
 mod freshness;
+mod git_connections;
 mod github;
 mod gitlab;
 mod gitlab_ci;

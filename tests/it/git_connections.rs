@@ -1,0 +1,302 @@
+//! The connections of git to a forge: the token, the settings of the user, the number of exchanges, and their end.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{
+    fake,
+    forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, error},
+    hosted::{FORGES, hosted, promote, run, run_with},
+    world::{REV_B, World, world},
+};
+
+/// A clone of the base branch on a forge.
+fn cloned(kind: Kind, settings: &str) -> (World, Fake) {
+    let (world, fake) = hosted(kind, settings);
+    let world = world.with_git();
+    let head = world.git(&["rev-parse", "HEAD"]);
+    fake.store().name_head("main", &head, world.root());
+    (world, fake)
+}
+
+/// The configuration of the user.
+fn configure(world: &World, text: &str) {
+    world.write("no-home/.gitconfig", text);
+}
+
+/// A configuration with a credential helper that makes the file `asked`.
+fn configure_helper(world: &World) {
+    let asked = world.path("asked");
+    let helper = format!("!touch '{}'; :", asked.display());
+    configure(world, &format!("[credential]\n\thelper = \"{helper}\"\n"));
+}
+
+fn exchanges(fake: &Fake) -> Vec<String> {
+    let mut asked = fake.asked();
+    asked.retain(|line| line.contains(".git/"));
+    asked
+}
+
+#[test]
+fn headers_of_the_user_are_replaced() {
+    for kind in FORGES {
+        let (world, fake) = cloned(kind, "");
+        let header = "AUTHORIZATION: basic eC1hY2Nlc3MtdG9rZW46Z2hzX290aGVy";
+        let server = fake.store().root.clone();
+        // As `actions/checkout` leaves it, and for every server.
+        let key = format!("http.{server}/.extraheader");
+        world.git(&["config", "--local", &key, header]);
+        let [general, specific] = ["", &*format!(" \"{server}/\"")]
+            .map(|section| format!("[http{section}]\n\textraheader = {header}\n"));
+        configure(&world, &(general + &specific));
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        assert_eq!(document["pull_request"]["state"], "created", "{document}");
+        assert!(!exchanges(&fake).is_empty());
+    }
+}
+
+#[test]
+fn credential_helpers_are_not_asked_for_a_forge() {
+    for kind in FORGES {
+        let (world, fake) = cloned(kind, "");
+        configure_helper(&world);
+        let refused =
+            error(401, "Bad credentials").with("www-authenticate", "Basic realm=\"forge\"");
+        fake.fault(
+            ("GET", "/info/refs?service=git-upload-pack"),
+            9,
+            Fault::Instead(refused),
+        );
+        let ran = run(&world, &promote(REV_B)).exits(4);
+        let reason = "could not read Username";
+        assert!(ran.stdout.contains(reason), "{}", ran.stdout);
+        assert!(!world.path("asked").exists(), "{kind:?}");
+        fake.clear_faults();
+        run(&world, &promote(REV_B)).exits(0);
+        assert!(!world.path("asked").exists(), "{kind:?}");
+    }
+}
+
+/// The control of the test above: the helper is asked for a repository without a token.
+#[test]
+fn credential_helper_is_asked_without_a_token() {
+    let world = world();
+    let server = fake::private_repository(world.path(""), TOKEN);
+    let source = format!("source: http://{}/acme/app.git\n", server.host());
+    world.write("repin.yaml", world.read("repin.yaml") + &source);
+    let world = world.with_git();
+    configure_helper(&world);
+    world.run(&["builds"]);
+    assert!(world.path("asked").exists());
+}
+
+fn files_below(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files_below(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+#[test]
+fn token_is_in_no_argument_and_no_file() {
+    for (kind, token) in [
+        (Kind::Github, TOKEN),
+        (Kind::Gitea, TOKEN),
+        (Kind::Gitlab, JOB_TOKEN),
+    ] {
+        let (world, fake) = cloned(kind, "");
+        // A git that lists its arguments.
+        let list = world.path("arguments");
+        let script = format!(
+            "#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{}'\nPATH=${{PATH#*:}} exec git \"$@\"\n",
+            list.display()
+        );
+        world.write("bin/git", script);
+        fs::set_permissions(world.path("bin/git"), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", world.path("bin").display());
+        let environment = [("REPIN_FORGE_TOKEN", token), ("PATH", &*path)];
+        let ran = run_with(&world, &promote(REV_B), &environment);
+        // A job token is refused before the first write.
+        let is_refused = token == JOB_TOKEN;
+        ran.exits(if is_refused { 4 } else { 0 });
+        let mut secrets = vec![token.to_owned()];
+        for user in ["x-access-token", "oauth2", "gitlab-ci-token"] {
+            secrets.push(STANDARD.encode(format!("{user}:{token}")));
+        }
+        let arguments = fs::read_to_string(&list).unwrap();
+        assert!(
+            is_refused || arguments.contains("REPIN_GIT_HEADER"),
+            "{arguments}"
+        );
+        let mut files = vec![list];
+        files_below(&world.path(".git"), &mut files);
+        let own = world.path(".git/repin/forge");
+        assert!(is_refused || files.iter().any(|file| file.starts_with(&own)));
+        for file in files {
+            let content = fs::read(&file).unwrap();
+            let text = String::from_utf8_lossy(&content);
+            for secret in &secrets {
+                assert!(!text.contains(secret), "{kind:?} {}", file.display());
+            }
+        }
+        drop(fake);
+    }
+}
+
+#[test]
+fn unusable_directory_of_git_is_replaced_by_a_temporary_one() {
+    let (world, fake) = cloned(Kind::Github, "");
+    world.write(".git/repin", "a file\n");
+    world.write("temporary/x", "");
+    let temporary = world.path("temporary");
+    let environment = [
+        ("REPIN_FORGE_TOKEN", TOKEN),
+        ("TMPDIR", temporary.to_str().unwrap()),
+    ];
+    let document = run_with(&world, &promote(REV_B), &environment)
+        .exits(0)
+        .json();
+    assert_eq!(document["pull_request"]["state"], "created", "{document}");
+    assert_eq!(world.read(".git/repin"), "a file\n");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 1);
+    assert_eq!(fake.store().open_pulls().len(), 1);
+}
+
+#[test]
+fn new_pull_request_needs_few_exchanges() {
+    for kind in FORGES {
+        let (world, fake) = cloned(kind, "");
+        run(&world, &promote(REV_B)).exits(0);
+        let git = exchanges(&fake);
+        // A fetch has at most two requests after the list of references, a push has one.
+        let of = |service: &str| git.iter().filter(|line| line.contains(service)).count();
+        let connections = [
+            "info/refs?service=git-upload-pack",
+            "info/refs?service=git-receive-pack",
+        ];
+        assert_eq!(connections.map(of), [2, 1], "{kind:?} {git:#?}");
+        assert!(git.len() <= 7, "{kind:?} {git:#?}");
+        let most = match kind {
+            Kind::Github => 4,
+            Kind::Gitea | Kind::Forgejo => 6,
+            Kind::Gitlab => 8,
+        };
+        let api = fake.asked().len() - git.len();
+        assert!(api <= most, "{kind:?} {:#?}", fake.asked());
+    }
+}
+
+/// The processes with this text in their environment.
+fn processes_with(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        let environment = fs::read(path.join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains(text) {
+            let command = fs::read(path.join("cmdline")).unwrap_or_default();
+            found.insert(String::from_utf8_lossy(&command).replace('\0', " "));
+        }
+    }
+    found
+}
+
+/// Waits until a condition is met.
+fn until(what: &str, mut is_met: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_met() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn signal_ends_the_processes_of_git() {
+    for service in [
+        "/info/refs?service=git-upload-pack",
+        "/info/refs?service=git-receive-pack",
+    ] {
+        let (world, fake) = cloned(Kind::Github, "");
+        fake.fault(("GET", service), 1, Fault::Hang);
+        let mark = format!("MARK={}", world.root().display());
+        let mut command = world.command(&promote(REV_B));
+        command
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .env("MARK", world.root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        until("the request", || {
+            fake.asked().iter().any(|line| line.contains(service))
+        });
+        let running = processes_with(&mark);
+        let is_helper = |line: &String| line.contains("git-remote-http");
+        assert!(running.iter().any(is_helper), "{running:#?}");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        until("the end of git", || processes_with(&mark).is_empty());
+        // The next run finishes.
+        fake.clear_faults();
+        run(&world, &promote(REV_B)).exits(0);
+        assert_eq!(fake.store().open_pulls().len(), 1);
+    }
+}
+
+#[test]
+fn commit_of_a_pull_request_is_signed_by_the_user() {
+    for kind in FORGES {
+        let (world, fake) = cloned(kind, "sign: git");
+        let key = world.path("key");
+        let generated = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+            .arg(&key)
+            .status();
+        assert!(generated.unwrap().success());
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        world.write("signers", format!("ada@example.com {public}"));
+        configure(
+            &world,
+            &format!(
+                "[user]\n\tname = Ada\n\temail = ada@example.com\n\tsigningKey = {}\n[gpg]\n\tformat = ssh\n",
+                key.display()
+            ),
+        );
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        let branch = document["branch"].as_str().unwrap();
+        let commit = fake.store().refs[branch].clone();
+        let mirror = world.path(".git/repin/forge/.git");
+        let verified = Command::new("git")
+            .arg("-C")
+            .arg(&mirror)
+            .arg("-c")
+            .arg(format!(
+                "gpg.ssh.allowedSignersFile={}",
+                world.path("signers").display()
+            ))
+            .args(["log", "-1", "--format=%G? %GS %an", &commit])
+            .env("HOME", world.path("no-home"))
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert_eq!(
+            shown.trim(),
+            "G ada@example.com Ada",
+            "{kind:?} {verified:?}"
+        );
+    }
+}
