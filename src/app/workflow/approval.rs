@@ -165,7 +165,7 @@ fn unmarked(pull: &Pull, config: &Config, services: &Services) -> MergeCandidate
         return MergeCandidate::Unmarked;
     }
     let mut named = config.clone();
-    let history = SiteHistory::of_work_tree(config, services);
+    let history = SiteHistory::for_choice(config, services);
     named.former.extend(history.former_sets());
     // A merge that repin scheduled would outlive the marker.
     if pull.own && named.has_branch(&pull.head) {
@@ -244,7 +244,7 @@ fn belongs_to_other_set(
         config.root.clone_from(&site.config.root);
         let history = match &head.history {
             Some(head) => SiteHistory::up_to(head, &config, services),
-            None => SiteHistory::of_work_tree(&config, services),
+            None => SiteHistory::for_choice(&config, services),
         };
         config.former = history.former_sets();
         if head::identify(pull.clone(), &config).is_some() {

@@ -165,6 +165,15 @@ impl SiteHistory {
     /// The history for a verdict on the holds of digests: up to the head of its branch on the forge if that can be
     /// read, otherwise up to that in the clone.
     pub(crate) fn for_verdict(config: &Config, services: &Services) -> Self {
+        Self::at_newest_head(config, HoldScope::All, services)
+    }
+
+    /// The same history for a list from which a set is chosen: a set that a run would refuse is not offered.
+    pub(crate) fn for_choice(config: &Config, services: &Services) -> Self {
+        Self::at_newest_head(config, HoldScope::Refusals, services)
+    }
+
+    fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
         match head_on_forge::find(config, services) {
             Ok(Some(head)) => return Self::up_to(&head, config, services),
             Ok(None) => {}
@@ -173,7 +182,7 @@ impl SiteHistory {
                 errors.by_cause()[0].text()
             )),
         }
-        Self::in_clone(config, HoldScope::All, services)
+        Self::in_clone(config, scope, services)
     }
 
     fn in_clone(config: &Config, scope: HoldScope, services: &Services) -> Self {

@@ -106,7 +106,7 @@ fn without_target(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Choice, Errors> {
-    let site_history = SiteHistory::of_work_tree(config, &cx.services);
+    let site_history = SiteHistory::for_choice(config, &cx.services);
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
