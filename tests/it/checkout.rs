@@ -711,6 +711,24 @@ fn work_tree_is_judged_by_the_forges_head() {
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
         assert_eq!(before, git(&stale, &["for-each-ref"]), "no reference moved");
 
+        // The list of sets to roll back to: A was current before B, and is again.
+        let available = |env: &[(&str, &str)]| {
+            let ran = world.run_in(&stale, &["rollback", "--format", "json"], env);
+            let sets = ran.exits(0).json()["entries"].as_array().unwrap().clone();
+            let sets = sets.iter().map(|set| {
+                let revision = set["revision"].as_str().map(str::to_owned);
+                (revision, set["current"] == true)
+            });
+            sets.collect::<Vec<_>>()
+        };
+        let (in_clone, on_forge) = (available(&[]), available(&ENV));
+        let entry = |revision: &str, is_current| (Some(revision.to_owned()), is_current);
+        assert_eq!(in_clone[0], entry(REV_B, true));
+        assert_eq!(on_forge[..2], [entry(REV_A, true), entry(REV_B, false)]);
+        let document = world.run_in(&stale, &["rollback", "--apply", "--format", "json"], &ENV);
+        let document = document.exits(2).json();
+        assert!(!document.to_string().contains(REV_B), "{document}");
+
         // A shallow clone lacks the first promotion.
         let shallow = checkout(&world, "clone-s", Fetch::One("trunk"));
         let status = |env: &[(&str, &str)]| {
@@ -729,6 +747,54 @@ fn work_tree_is_judged_by_the_forges_head() {
         let ran = world.run_in(&stale, &check, &ENV).exits(0);
         let warning = "the history is that of this clone, which may be outdated: ";
         assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn policy_is_compared_with_the_base_on_the_forge() {
+    for kind in FORGES {
+        let (world, fake) = hosted(kind);
+        let strict =
+            world.read("repin.yaml") + "promote: { after: [{ set: staging/repin.yaml }] }\n";
+        let lax = world.read("repin.yaml");
+        world.write("repin.yaml", strict);
+        world.commit("strict");
+        world.git(&["push", "-q", "origin", "HEAD:refs/heads/trunk"]);
+        mirrored(&world, &fake);
+        // The checkout of a pull request that removes the stage.
+        world.write("repin.yaml", lax);
+        world.commit("lax");
+        world.git(&["push", "-q", "origin", "HEAD:refs/pull/7/merge"]);
+        let clone = checkout(&world, "clone", Fetch::Merge);
+        // git itself may not read the forge's repository.
+        let url = format!("{}/acme/flows.git", fake.server.url());
+        git(&clone, &["remote", "set-url", "origin", &url]);
+        let check = ["check", "--remote", "--format", "json"];
+        let policy = |env: &[(&str, &str)], status: &str| {
+            let document = world.run_in(&clone, &check, env).json();
+            details(&document, "policy_weakened", status)
+        };
+        assert_eq!(policy(&[], "skip").len(), 1, "{kind:?}");
+        assert_eq!(policy(&ENV, "skip"), [""; 0], "{kind:?}");
+        let expected = ["weaker than on origin/trunk: promote.after"];
+        assert_eq!(policy(&ENV, "warn"), expected, "{kind:?}");
+
+        // The default branch counts too if the configuration selects another base.
+        {
+            let mut store = fake.store();
+            let head = store.refs["trunk"].clone();
+            store.refs.insert("other".to_owned(), head);
+        }
+        let config = fs::read_to_string(clone.join("repin.yaml")).unwrap();
+        let selects = config.replace(
+            "repository: acme/flows",
+            "repository: acme/flows, base: other",
+        );
+        fs::write(clone.join("repin.yaml"), selects).unwrap();
+        let event = event(&world, r#"{"repository": {"default_branch": "trunk"}}"#);
+        let env = [&ENV[..], &[("GITHUB_EVENT_PATH", &*event)]].concat();
+        let warned = policy(&env, "warn");
+        assert_eq!(warned.len(), 2, "{kind:?} {warned:?}");
     }
 }
 

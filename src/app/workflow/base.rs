@@ -1,8 +1,3 @@
-//! The branches that may be the base of the work tree.
-//!
-//! A pull request contains the configuration that selects its base branch, and could select itself. So
-//! its choice counts alone only if the configuration on the default branch makes the same choice.
-//!
 //! The configuration of a set on a base branch, also if the work tree renames or moves it.
 //!
 //! The forge that receives a pull request: the one in the base branch's configuration.
@@ -29,78 +24,6 @@ use crate::{
     git::{self, Branch, BranchSources, Git, GitError, ObjectId},
 };
 
-/// The branches that may be the base of the work tree.
-pub(super) struct BaseBranches {
-    pub(super) branches: Vec<Branch>,
-    /// The reasons why further branches are unknown.
-    pub(super) unknown: Vec<String>,
-}
-
-impl BaseBranches {
-    /// Finds the branches in the clone. The remote is queried for its default branch if the clone does not
-    /// record it.
-    pub(super) fn find(config: &Config, git: &Git, services: &Services) -> Result<Self, GitError> {
-        let mut found = Self {
-            branches: Vec::new(),
-            unknown: Vec::new(),
-        };
-        let keys = selecting_keys(config);
-        for branch in selected_branches(keys, git) {
-            found.add(branch?);
-        }
-        // In a pipeline of a merge request, its target may differ from both.
-        if let Some(target) = environment::target_branch(&services.environment, Some(git)) {
-            match remote_branch(&target, keys.history, git) {
-                Ok(branch) => found.add(branch),
-                Err(error) => found.unknown.push(error.to_string()),
-            }
-        }
-        let mut defaults = known_defaults(config, git, services);
-        if defaults.is_empty() {
-            match git.promoted_branch(&BranchSources {
-                remote_of: keys.history,
-                ..BranchSources::default()
-            }) {
-                Ok(default) => defaults.push(default),
-                Err(error) if keys.base.is_none() && found.branches.is_empty() => {
-                    return Err(error);
-                }
-                Err(error) => found.unknown.push(error.to_string()),
-            }
-        }
-        if keys.base.is_none()
-            && let Some(default) = defaults.first()
-        {
-            // Pull requests are for the default branch, whatever `provenance.branch` selects.
-            found.add(default.clone());
-        }
-        for default in defaults {
-            match base_config(config, git, &default.tip) {
-                Ok(BaseConfig::Found(base)) => {
-                    let base_keys = selecting_keys(&base);
-                    if base_keys != keys {
-                        found.add(default);
-                        for branch in selected_branches(base_keys, git) {
-                            match branch {
-                                Ok(branch) => found.add(branch),
-                                Err(error) => found.unknown.push(error.to_string()),
-                            }
-                        }
-                    }
-                }
-                // The default branch requires nothing of a new set.
-                Ok(BaseConfig::New) => {}
-                Ok(BaseConfig::Unpaired(_)) | Err(_) => found.add(default),
-            }
-        }
-        Ok(found)
-    }
-
-    fn add(&mut self, branch: Branch) {
-        add(&mut self.branches, branch);
-    }
-}
-
 /// The base branches that this clone has, without any request: the configured one and the default branch.
 pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
     let keys = selecting_keys(config);
@@ -114,7 +37,7 @@ pub(super) fn known_bases(config: &Config, git: &Git, services: &Services) -> Ve
 }
 
 /// The default branch as CI states it and as this clone records it.
-fn known_defaults(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
+pub(super) fn known_defaults(config: &Config, git: &Git, services: &Services) -> Vec<Branch> {
     let stated = environment::default_branch(&services.environment, Some(git));
     let history = config.provenance.branch.as_deref();
     let stated = stated.and_then(|name| remote_branch(&name, history, git).ok());
@@ -125,7 +48,7 @@ fn known_defaults(config: &Config, git: &Git, services: &Services) -> Vec<Branch
     )
 }
 
-fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
+pub(super) fn distinct(branches: impl Iterator<Item = Branch>) -> Vec<Branch> {
     let mut distinct = Vec::new();
     for branch in branches {
         add(&mut distinct, branch);
@@ -143,9 +66,9 @@ fn add(branches: &mut Vec<Branch>, branch: Branch) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct SelectingKeys<'c> {
     /// `forge.base`
-    base: Option<&'c str>,
+    pub(super) base: Option<&'c str>,
     /// `provenance.branch`
-    history: Option<&'c str>,
+    pub(super) history: Option<&'c str>,
 }
 
 pub(super) fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
@@ -156,14 +79,12 @@ pub(super) fn selecting_keys(config: &Config) -> SelectingKeys<'_> {
     }
 }
 
-fn selected_branches(keys: SelectingKeys<'_>, git: &Git) -> Vec<Result<Branch, GitError>> {
-    let base = keys.base.map(|base| remote_branch(base, keys.history, git));
-    let history = keys.history.map(|name| git.branch(Some(name)));
-    base.into_iter().chain(history).collect()
-}
-
 /// A branch of the remote.
-fn remote_branch(name: &str, history: Option<&str>, git: &Git) -> Result<Branch, GitError> {
+pub(super) fn remote_branch(
+    name: &str,
+    history: Option<&str>,
+    git: &Git,
+) -> Result<Branch, GitError> {
     git.promoted_branch(&BranchSources {
         base: Some(name),
         remote_of: history,
@@ -180,12 +101,13 @@ pub(super) enum BaseConfig {
     Unpaired(Vec<String>),
 }
 
-/// The configuration at a commit, or the reason why it cannot be read. A file with the default name
-/// counts if the work tree has none, and otherwise the file that git pairs with this one: the change may
+/// The configuration at a commit of `git`, or the reason why it cannot be read. A file with the default name
+/// counts if the work tree has none, and otherwise the file that git pairs with this one in the clone: the change may
 /// rename it.
 pub(super) fn base_config(
     local: &Config,
     git: &Git,
+    clone: &Git,
     commit: &ObjectId,
 ) -> Result<BaseConfig, String> {
     let mut names = vec![local.file_name()];
@@ -200,14 +122,15 @@ pub(super) fn base_config(
         }
     }
     let Replaced { source, removed } =
-        replaced_in_index(git, commit, &local.set_path).map_err(|error| error.to_string())?;
+        replaced_in_index(clone, commit, &local.set_path).map_err(|error| error.to_string())?;
     if let Some(old) = source
         && let Some(config) = existing(config_of_set(git, commit, &old), &old.to_string())?
     {
         return Ok(found(config, local));
     }
     let mut removed = BTreeSet::from_iter(removed);
-    let missing = missing(git, commit, &local.set_path).map_err(|error| error.to_string())?;
+    let missing =
+        missing(git, clone, commit, &local.set_path).map_err(|error| error.to_string())?;
     removed.extend(missing);
     Ok(if removed.is_empty() {
         BaseConfig::New
@@ -241,15 +164,20 @@ fn existing(read: Result<Config, NoConfig>, name: &str) -> Result<Option<Config>
 
 /// The configuration files of a commit that are missing in the work tree, apart from those outside of a
 /// sparse checkout.
-fn missing(git: &Git, commit: &ObjectId, set_path: &SetPath) -> Result<Vec<String>, GitError> {
+fn missing(
+    git: &Git,
+    clone: &Git,
+    commit: &ObjectId,
+    set_path: &SetPath,
+) -> Result<Vec<String>, GitError> {
     let mut missing = Vec::new();
     git.regular_files(commit, |path, _| {
-        let is_absent = || git.top().join(path.as_path()).symlink_metadata().is_err();
+        let is_absent = || clone.top().join(path.as_path()).symlink_metadata().is_err();
         if is_config_file_of(path.as_path(), set_path) && is_absent() {
             missing.push(path);
         }
     })?;
-    let tracked = git::configurations(git.top())?;
+    let tracked = git::configurations(clone.top())?;
     missing.retain(|path| {
         let mut tracked = tracked.iter();
         !tracked.any(|file| file.path == *path && file.sparse.is_some())
@@ -269,7 +197,7 @@ pub(super) fn check_known_bases(
     };
     for branch in known_bases(local, git, services) {
         // An unreadable configuration proves nothing; that of the forge is compared later.
-        if let Ok(BaseConfig::Found(base)) = base_config(local, git, &branch.tip) {
+        if let Ok(BaseConfig::Found(base)) = base_config(local, git, git, &branch.tip) {
             check_same(local, &base, &branch.name, Some(git))?;
         }
     }

@@ -1,11 +1,12 @@
-//! The policy of a work tree, compared with that of the base branch in the clone.
+//! The policy of a work tree, compared with that of the base branch.
 //!
 //! The author of a pull request can change the policy for its own images, so a reviewer must see
-//! the change. This comparison needs no server.
+//! the change.
 
 use super::{
     Services, SiteHistory,
-    base::{BaseBranches, BaseConfig, base_config},
+    base::{BaseConfig, base_config},
+    base_branches::BaseBranches,
     trust::{MAX_MATERIAL, read_material},
 };
 use crate::{
@@ -34,9 +35,9 @@ pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) 
     };
     let mut warnings = Vec::new();
     for branch in &bases.branches {
-        match base_config(config, &git, &branch.tip) {
+        match base_config(config, &bases.git, &git, &branch.tip) {
             Ok(BaseConfig::Found(base)) => {
-                let replaced = replaced_files(config, &base, files, &git, branch);
+                let replaced = replaced_files(config, &base, files, &bases.git, branch);
                 warnings.extend(checks::policy_weakened(
                     &branch.name,
                     &base,
@@ -105,18 +106,19 @@ pub(crate) fn is_current_on_bases(
         let current = history.current();
         current.is_some_and(|current| current.images == *digests)
     };
-    let (Ok(own), Some(git)) = (history.promoted(), history.git()) else {
+    let (Ok(own), Ok(Some(clone))) = (history.promoted(), services.discover_git(config)) else {
         return false;
     };
     if !is_current(own) {
         return false;
     }
-    let Ok(bases) = BaseBranches::find(config, git, services) else {
+    let Ok(bases) = BaseBranches::find(config, &clone, services) else {
         return false;
     };
     bases.unknown.is_empty()
         && bases.branches.into_iter().all(|branch| {
             branch.tip == own.branch.tip
-                || History::of_branch(git, config, branch).is_ok_and(|history| is_current(&history))
+                || History::of_branch(&bases.git, config, branch)
+                    .is_ok_and(|history| is_current(&history))
         })
 }

@@ -165,7 +165,7 @@ fn is_confirmed(
     let Some(known) = known else {
         return Ok(false);
     };
-    Ok(match base::base_config(config, clone, &known.tip) {
+    Ok(match base::base_config(config, clone, clone, &known.tip) {
         Ok(base::BaseConfig::Found(base)) => {
             let there = base.forge.map(|forge| target(&forge, Some(clone)));
             matches!(there, Some(Ok(there)) if there == *own)

@@ -9,6 +9,7 @@
 
 mod approval;
 mod base;
+mod base_branches;
 pub(crate) mod base_policy;
 mod build_order;
 mod build_source;
