@@ -17,6 +17,7 @@ use clap::error::ErrorKind;
 use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{
+    app::pull_request::NoteListener,
     app::report::{layout::local, words::WORDS},
     app::workflow::{
         Console, Environment, Interruption, Progress, Services, builds::listed_revisions,
@@ -132,6 +133,10 @@ impl Console for Silence {
 
     fn pause_listener(&self) -> PauseListener {
         PauseListener::default()
+    }
+
+    fn note_listener(&self) -> NoteListener {
+        NoteListener::default()
     }
 }
 

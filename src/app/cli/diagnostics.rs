@@ -32,6 +32,7 @@ use tracing_subscriber::{
 use super::format::{Format, Volume};
 use crate::{
     app::{
+        pull_request::NoteListener,
         report::{
             explain::Cause,
             layout::{Color, Palette, with_local_times},
@@ -312,6 +313,11 @@ impl Console for StandardError {
     fn pause_listener(&self) -> PauseListener {
         let stderr = self.clone();
         PauseListener::new(move |pause| stderr.warn(&pause.to_string()))
+    }
+
+    fn note_listener(&self) -> NoteListener {
+        let stderr = self.clone();
+        NoteListener::new(move |note| stderr.note(note))
     }
 }
 

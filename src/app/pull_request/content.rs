@@ -6,11 +6,11 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
-    io,
-    path::PathBuf,
+    fmt, fs, io,
+    path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -21,6 +21,32 @@ use crate::{
         Pushed, RefUpdate, Remote, Tree,
     },
 };
+
+/// The time after which a fetch is reported, with its size.
+const SLOW_FETCH: Duration = Duration::from_secs(3);
+
+/// Receives notes, also on another thread.
+#[derive(Clone, Default)]
+pub(crate) struct NoteListener(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl NoteListener {
+    /// Calls `callback` with each note.
+    pub(crate) fn new(callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(callback)))
+    }
+
+    fn notify(&self, note: Option<String>) {
+        if let (Some(callback), Some(note)) = (&self.0, note) {
+            callback(&note);
+        }
+    }
+}
+
+impl fmt::Debug for NoteListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoteListener")
+    }
+}
 
 /// A repository on a forge: its pull requests by the forge's API, and its content by git.
 #[derive(Debug)]
@@ -37,6 +63,7 @@ pub(crate) struct ContentPlace {
     pub clone: Option<Git>,
     pub remote: Remote,
     pub connections: Connections,
+    pub notes: NoteListener,
     /// Removes the directory with the content.
     pub _temporary: Option<tempfile::TempDir>,
 }
@@ -104,6 +131,8 @@ impl Content {
         let names: Vec<_> = branches.iter().map(|name| (*name).to_owned()).collect();
         let own = own.map(str::to_owned);
         let all: Vec<_> = names.iter().chain(&own).cloned().collect();
+        let packs = self.place.directory.join(".git/objects/pack");
+        let (start, before) = (Instant::now(), packed_bytes(&packs));
         let fetched = self.repeat(move |mirror| {
             let branches: Vec<_> = names.iter().map(String::as_str).collect();
             mirror.fetch(FetchedBranches {
@@ -114,7 +143,11 @@ impl Content {
         });
         fetched
             .await
-            .map_err(|error| self.not_fetched(&all.join(", "), error))
+            .map_err(|error| self.not_fetched(&all.join(", "), error))?;
+        let bytes = packed_bytes(&packs).saturating_sub(before);
+        let note = slow_fetch(start.elapsed(), bytes, &self.place.remote.url);
+        self.place.notes.notify(note);
+        Ok(())
     }
 
     /// Fetches a commit of a branch with its history, as the head of the branch.
@@ -392,7 +425,46 @@ fn with<T>(
     work(mirror)
 }
 
+/// The size of the packs in a directory, which may not exist yet.
+fn packed_bytes(directory: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+    }
+    bytes
+}
+
+/// The note about a fetch that took long.
+fn slow_fetch(time: Duration, bytes: u64, url: &str) -> Option<String> {
+    let seconds = time.as_secs();
+    let tenths = bytes * 10 / (1024 * 1024);
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    (time > SLOW_FETCH)
+        .then(|| format!("note: git fetched {whole}.{tenth} MiB from {url} in {seconds} s"))
+}
+
 pub(super) fn object_id(id: &str) -> Result<ObjectId, Error> {
     ObjectId::parse(id.as_bytes())
         .ok_or_else(|| Error::unavailable("git", format!("malformed object id `{id}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_fetch_is_reported_with_its_size() {
+        let note =
+            |seconds, bytes| slow_fetch(Duration::from_secs(seconds), bytes, "https://h/a/b.git");
+        assert_eq!(note(3, 99_000_000), None);
+        assert_eq!(
+            note(12, 3 * 1024 * 1024 + 600_000).as_deref(),
+            Some("note: git fetched 3.5 MiB from https://h/a/b.git in 12 s")
+        );
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(packed_bytes(&directory.path().join("absent")), 0);
+        fs::write(directory.path().join("a.pack"), [0; 70]).unwrap();
+        fs::write(directory.path().join("a.idx"), [0; 30]).unwrap();
+        assert_eq!(packed_bytes(directory.path()), 100);
+    }
 }

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) mod waiting;
 
 pub(crate) use base::Base;
-pub(crate) use content::{Content, ContentPlace, ForgeRepository};
+pub(crate) use content::{Content, ContentPlace, ForgeRepository, NoteListener};
 pub(crate) use head::{ApprovedSet, Marker, MarkerKind, Permission, refused, wrong_branches};
 pub(crate) use origin::OnlyPins;
 

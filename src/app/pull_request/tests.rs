@@ -14,7 +14,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::content::{Content, ContentPlace};
+use super::content::{Content, ContentPlace, NoteListener};
 use crate::{
     base::http::{FORGES, Policy},
     git::{Connections, Remote, Tree, TreeEntry, blob_id, tests::git},
@@ -115,6 +115,7 @@ impl Commits {
                 login: None,
             },
             connections: Connections::default(),
+            notes: NoteListener::default(),
             _temporary: Some(directory),
         };
         let once = Policy {

@@ -129,6 +129,7 @@ fn with_content(
         clone: clone.cloned(),
         remote,
         connections: services.connections(),
+        notes: services.console.note_listener(),
         _temporary: temporary,
     };
     let content = Content::new(place, forge.policy().clone(), services.environment.clock);

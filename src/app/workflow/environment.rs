@@ -27,7 +27,10 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::{
-    app::report::body::{TemplateError, TemplateJob},
+    app::{
+        pull_request::NoteListener,
+        report::body::{TemplateError, TemplateJob},
+    },
     base::{
         http::{PauseListener, Timer},
         input_file,
@@ -226,6 +229,9 @@ pub(crate) trait Console {
 
     /// Receives the pauses that servers request.
     fn pause_listener(&self) -> PauseListener;
+
+    /// Shows notes from other threads.
+    fn note_listener(&self) -> NoteListener;
 }
 
 /// The message about a wait.

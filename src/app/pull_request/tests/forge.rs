@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     app::pull_request::{
-        Base, Content, ContentPlace, ForgeRepository, Marker, MarkerKind, Permission,
+        Base, Content, ContentPlace, ForgeRepository, Marker, MarkerKind, NoteListener, Permission,
         branches::{self, BranchDifference, BranchPair, Compared, OpenedPromotion},
         merging::{self, MergeAttempt},
         reconcile::{
@@ -135,6 +135,7 @@ pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeReposit
             stall_limit: Some(Duration::from_secs(1)),
             ..Connections::default()
         },
+        notes: NoteListener::default(),
         _temporary: Some(directory),
     };
     let content = Content::new(place, forge.policy().clone(), SystemTime::now);
