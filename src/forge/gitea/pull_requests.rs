@@ -385,8 +385,8 @@ impl Gitea {
     }
 
     /// Whether `refs/pull/N/head`, the commit that the server shows for a pull request, is `commit`. The
-    /// field `head.sha` is the head of the branch instead, which may differ: if the client disappears
-    /// during `POST contents`, Gitea 1.26 moves only the branch.
+    /// field `head.sha` is the head of the branch instead, which may differ: a queue of the server moves this
+    /// reference after a push moved the branch.
     pub(super) async fn is_at(&self, number: u64, commit: &str) -> Result<bool, Error> {
         let name = format!("refs/pull/{number}/head");
         let what = format!("reading the head of pull request #{number}");
