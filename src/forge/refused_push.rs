@@ -35,7 +35,8 @@ enum Cause {
 /// of the server:
 /// `workflows`: <https://github.com/repo-sync/github-sync/issues/23>;
 /// `archived`: <https://github.com/googleapis/repo-automation-bots/issues/2671>, and Gitea's `repo is archived`;
-/// GH013: <https://github.com/renovatebot/renovate/pull/44819>;
+/// GH013: <https://github.com/renovatebot/renovate/pull/44819>; secrets:
+/// <https://github.com/palxiao/poster-design/issues/140>; size: <https://github.com/git-lfs/git-lfs/issues/457>;
 /// GH006: <https://github.com/pretis/flexpret/issues/40>;
 /// GitLab: <https://github.com/gitlabhq/gitlabhq/issues/10405>, `lib/gitlab/user_access.rb`, `lib/gitlab/git_access.rb`;
 /// directories: <https://github.com/remix-run/remix/issues/11004>;

@@ -3,21 +3,26 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader, Read, Write},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::support::{
     fake,
     forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, error},
     hosted::{FORGES, hosted, promote, run, run_with},
-    world::{REV_B, World, world},
+    tls,
+    world::{REV_B, World, git, world},
 };
 
 /// A clone of the base branch on a forge.
@@ -100,7 +105,7 @@ fn credential_helper_is_asked_without_a_token() {
     assert!(world.path("asked").exists());
 }
 
-fn files_below(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
@@ -201,6 +206,134 @@ fn new_pull_request_needs_few_exchanges() {
     }
 }
 
+#[test]
+fn refused_push_has_its_remedy() {
+    for (text, remedy) in [
+        // https://github.com/palxiao/poster-design/issues/140
+        (
+            "error: GH013: Repository rule violations found for refs/heads/x.\n\n- GITHUB PUSH PROTECTION\n  Resolve the following violations before pushing again\n\n    - Push cannot contain secrets\n",
+            "secret scanning",
+        ),
+        // https://github.com/git-lfs/git-lfs/issues/457
+        (
+            "error: GH001: Large files detected.\nerror: See http://git.io/iEPt8g for more information.\nerror: File x is 201.35 MB; this exceeds GitHub's file size limit of 100.00 MB\n",
+            "make it smaller",
+        ),
+    ] {
+        let (world, fake) = cloned(Kind::Github, "");
+        fake.store().refuses_pushes = Some(text.to_owned());
+        let document = run(&world, &promote(REV_B)).exits(1).json();
+        let error = &document["error"];
+        assert!(error["hint"].as_str().unwrap().contains(remedy), "{error}");
+        let first = text.lines().next().unwrap();
+        assert!(
+            error["message"].as_str().unwrap().contains(first),
+            "{error}"
+        );
+        assert!(fake.store().pulls.is_empty());
+        // The refusal is final, so the push is not repeated.
+        let pushes = exchanges(&fake);
+        let pushes = pushes
+            .iter()
+            .filter(|line| line.contains("service=git-receive-pack"));
+        assert_eq!(pushes.count(), 1);
+    }
+}
+
+/// A forge over TLS, whose certificate only `REPIN_CA_FILE` makes trusted.
+#[test]
+fn certificates_of_the_run_count_for_git() {
+    let world = world();
+    let (authority, certificate, key) = tls::authority(world.root());
+    let app = world.path("app");
+    fs::create_dir(&app).unwrap();
+    git(&app, &["init", "-q", "-b", "main"]);
+    git(&app, &["commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&app, &["gc", "-q"]);
+    git(&app, &["update-server-info"]);
+    let server = TlsRepository::start(&certificate, &key, app.join(".git"));
+    let source = format!("source: https://localhost:{}/acme/app.git\n", server.port);
+    world.write("repin.yaml", world.read("repin.yaml") + &source);
+    world.write(".gitignore", "/app\n");
+    world.git(&["init", "-q"]);
+    world.write("empty.pem", "");
+    let (authority, empty) = (authority.display().to_string(), world.path("empty.pem"));
+    let empty = empty.to_str().unwrap();
+    let is_fetched = |environment: &[(&str, &str)]| {
+        let ran = world.run_with(&["builds"], environment);
+        !format!("{}{}", ran.stdout, ran.stderr).contains("certificate")
+    };
+    let own = ("REPIN_CA_FILE", &*authority);
+    assert!(!is_fetched(&[]));
+    assert!(is_fetched(&[own]));
+    // The settings of git have precedence.
+    assert!(!is_fetched(&[own, ("GIT_SSL_CAINFO", empty)]));
+    configure(&world, &format!("[http]\n\tsslCAInfo = {empty}\n"));
+    assert!(!is_fetched(&[own]));
+}
+
+/// A server over TLS of the files of a repository, `acme/app`.
+struct TlsRepository {
+    port: u16,
+}
+
+impl TlsRepository {
+    fn start(certificate: &Path, key: &Path, files: PathBuf) -> Self {
+        let certificates = CertificateDer::pem_file_iter(certificate).unwrap();
+        let certificates: Vec<_> = certificates.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                // A client that does not trust the certificate hangs up.
+                let _ = answer(rustls::StreamOwned::new(connection, stream), &files);
+            }
+        });
+        Self { port }
+    }
+}
+
+/// Answers one request.
+fn answer(mut stream: impl Read + Write, files: &Path) -> std::io::Result<()> {
+    let mut reader = BufReader::new(&mut stream);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line == "\r\n" {
+            break;
+        }
+    }
+    let target = first.split(' ').nth(1).unwrap_or_default();
+    let path = target.split('?').next().unwrap_or_default();
+    let file = path
+        .strip_prefix("/acme/app.git/")
+        .map(|path| files.join(path));
+    let content = file.and_then(|file| fs::read(file).ok());
+    let status = if content.is_some() {
+        "200 OK"
+    } else {
+        "404 Not Found"
+    };
+    let content = content.unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        content.len()
+    );
+    stream.write_all(&[head.as_bytes(), &content].concat())?;
+    stream.flush()
+}
+
 /// The processes with this text in their environment.
 fn processes_with(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -237,6 +370,8 @@ fn signal_ends_the_processes_of_git() {
         command
             .env("REPIN_FORGE_TOKEN", TOKEN)
             .env("MARK", world.root())
+            // git itself would wait for the answer.
+            .env("REPIN_HTTP_TIMEOUT", "10m")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

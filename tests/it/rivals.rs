@@ -339,23 +339,14 @@ fn pull_request_after_deletion_survives_the_queue() {
 #[test]
 fn interrupted_update_is_finished_by_the_next() {
     for (method, path) in [
-        ("PATCH", "/pulls/1"),
-        ("DELETE", "/promote-images"),
-        ("POST", "/contents"),
+        ("GET", "/info/refs?service=git-receive-pack"),
+        ("POST", "/git-receive-pack"),
     ] {
         let (world, fake) = hosted(Kind::Forgejo, "");
-        let branch = promoted(&world, REV_B, 0)["branch"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        promoted(&world, REV_B, 0);
         rival(&fake);
-        let path = if method == "DELETE" {
-            branch.as_str()
-        } else {
-            path
-        };
-        fake.fault((method, path), 3, Fault::Instead(broken()));
-        let _ = run(&world, &promote(REV_B));
+        fake.fault((method, path), 9, Fault::Instead(broken()));
+        assert_ne!(run(&world, &promote(REV_B)).code, 0, "{method} {path}");
         fake.forget();
         promoted(&world, REV_B, 0);
         is_whole(&fake, &format!("{method} {path}"));
