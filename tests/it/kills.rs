@@ -36,7 +36,7 @@ pub(crate) fn long() -> bool {
 }
 
 /// All of them in a long sweep, else `count` of them at even distances, first and last included.
-fn sample<T>(all: Vec<T>, count: usize) -> Vec<T> {
+pub(crate) fn sample<T>(all: Vec<T>, count: usize) -> Vec<T> {
     let total = all.len();
     if long() || total <= count {
         return all;

@@ -1,10 +1,16 @@
 //! The pull request machinery against forges that are as unkind as the real ones, as whole runs:
 //! races as scripted interleavings, refusals, servers that are too old.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    process::Stdio,
+};
 
 use serde_json::Value;
 
+use crate::kills::sample;
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, PullRow, TOKEN, When, broken, error},
     hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run, run_with},
@@ -351,6 +357,101 @@ fn interrupted_update_is_finished_by_the_next() {
         promoted(&world, REV_B, 0);
         is_whole(&fake, &format!("{method} {path}"));
     }
+}
+
+/// A git that runs each push under strace, with the injection in `INJECTION`, and kills the run after it.
+fn trace_pushes(world: &World) -> String {
+    let script = format!(
+        "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \" $* \" in *' push '*)\n\
+         strace -f -qq -o '{}' -e trace={PUSH_CALLS} $INJECTION git \"$@\"\ncode=$?\n\
+         [ -z \"$INJECTION\" ] || kill -9 $PPID\nexit $code;;\nesac\nexec git \"$@\"\n",
+        world.path("calls").display()
+    );
+    world.write("bin/git", script);
+    fs::set_permissions(world.path("bin/git"), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    format!("{}:{path}", world.path("bin").display())
+}
+
+/// The calls of a push that read or change something outside of its processes.
+const PUSH_CALLS: &str =
+    "execve,openat,write,rename,link,unlink,mkdir,connect,sendto,recvfrom,poll";
+
+/// The calls of each name that a push makes, as injections.
+fn injections(calls: &str) -> Vec<String> {
+    let mut counts = BTreeMap::<(&str, &str), usize>::new();
+    let mut most = BTreeMap::<&str, usize>::new();
+    for line in calls.lines() {
+        let Some((process, call)) = line.split_once(' ') else {
+            continue;
+        };
+        let Some((name, _)) = call.trim_start().split_once('(') else {
+            continue;
+        };
+        if !PUSH_CALLS.split(',').any(|known| known == name) {
+            continue;
+        }
+        let count = counts.entry((process, name)).or_default();
+        *count += 1;
+        let most = most.entry(name).or_default();
+        *most = (*most).max(*count);
+    }
+    let mut all = Vec::new();
+    for (name, most) in most {
+        for nth in 1..=most {
+            all.push(format!("-e inject={name}:signal=KILL:when={nth}"));
+        }
+    }
+    all
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures of a sweep")]
+fn killed_push_is_repaired_by_the_next() {
+    let run_under = |world: &World, path: &str, injection: &str| {
+        let mut command = world.command(&promote(REV_B));
+        command
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .env("PATH", path)
+            .env("INJECTION", injection);
+        command.output().unwrap().status
+    };
+    let cloned = || {
+        let (world, fake) = hosted(Kind::Gitea, "");
+        let world = world.with_git();
+        let head = world.git(&["rev-parse", "HEAD"]);
+        fake.store().name_head("main", &head, world.root());
+        (world, fake)
+    };
+    let (world, _fake) = cloned();
+    let path = trace_pushes(&world);
+    assert!(run_under(&world, &path, "").success());
+    let all = injections(&world.read("calls"));
+    assert!(all.len() > 40, "{all:#?}");
+    let mut before = [0, 0];
+    for injection in sample(all, 8) {
+        let (world, fake) = cloned();
+        let path = trace_pushes(&world);
+        let status = run_under(&world, &path, &injection);
+        assert_eq!(status.signal(), Some(9), "{injection}");
+        assert!(fake.store().pulls.is_empty(), "{injection}");
+        before[usize::from(fake.store().refs.len() > 1)] += 1;
+        let document = promoted(&world, REV_B, 0);
+        assert_eq!(document["pull_request"]["state"], "created", "{injection}");
+        is_whole(&fake, &injection);
+        assert_eq!(fake.store().refs.len(), 2, "{injection}");
+        fake.forget();
+        let document = promoted(&world, REV_B, 0);
+        assert_eq!(
+            document["pull_request"]["state"], "unchanged",
+            "{injection}"
+        );
+        assert_eq!(fake.writes(), [""; 0], "{injection}");
+        world.git(&["fsck", "--no-dangling"]);
+    }
+    let [unmoved, moved] = before;
+    println!("killed pushes: {unmoved} before the branch was created, {moved} after it");
+    assert!(unmoved > 0, "every push was finished");
 }
 
 #[test]
