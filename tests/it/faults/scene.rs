@@ -75,6 +75,11 @@ pub(crate) static CASES: &[Case] = &[
         &["promote", "--revision", REV_B, "--pr", "draft"],
         hosted_on_gitea,
     ),
+    write(
+        "promote-pr-gitlab",
+        &["promote", "--revision", REV_B, "--pr", "ready"],
+        hosted_on_gitlab,
+    ),
     read("promote-stage", &["promote", "--revision", REV_B], proven),
     read("builds", &["builds"], promoted),
     read("diff", &["diff", "--contents"], promoted),
@@ -369,7 +374,8 @@ fn proven(proxy: &Proxy, directory: &Path) -> Parts {
 fn forge_block(proxy: &Proxy, kind: Forge, settings: &str) -> String {
     let (name, path) = match kind {
         Forge::Github => ("github", ""),
-        _ => ("gitea", "/api/v1"),
+        Forge::Gitlab => ("gitlab", "/api/v4"),
+        Forge::Gitea | Forge::Forgejo => ("gitea", "/api/v1"),
     };
     format!(
         "forge: {{ kind: {name}, url: '{}{path}', repository: acme/flows, {settings} }}\n",
@@ -414,6 +420,10 @@ fn hosted_on_github(proxy: &Proxy, directory: &Path) -> Parts {
 
 fn hosted_on_gitea(proxy: &Proxy, directory: &Path) -> Parts {
     hosted(proxy, directory, Forge::Gitea)
+}
+
+fn hosted_on_gitlab(proxy: &Proxy, directory: &Path) -> Parts {
+    hosted(proxy, directory, Forge::Gitlab)
 }
 
 /// A world with a forge; its images are never requested.
