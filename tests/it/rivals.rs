@@ -406,7 +406,6 @@ fn injections(calls: &str) -> Vec<String> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures of a sweep")]
 fn killed_push_is_repaired_by_the_next() {
     let run_under = |world: &World, path: &str, injection: &str| {
         let mut command = world.command(&promote(REV_B));

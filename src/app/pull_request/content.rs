@@ -25,9 +25,11 @@ use crate::{
 /// The time after which a fetch is reported, with its size.
 const SLOW_FETCH: Duration = Duration::from_secs(3);
 
+type Callback = dyn Fn(&str) + Send + Sync;
+
 /// Receives notes, also on another thread.
 #[derive(Clone, Default)]
-pub(crate) struct NoteListener(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub(crate) struct NoteListener(Option<Arc<Callback>>);
 
 impl NoteListener {
     /// Calls `callback` with each note.
