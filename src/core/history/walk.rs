@@ -154,14 +154,7 @@ pub(super) fn walk(
     loop {
         directories = limited(directories);
         let (graph, mut commits) = walk.read(tip, &directories)?;
-        let mut missing = BTreeSet::new();
-        for rules in walk.parsed.values().filter_map(OwnRules::known) {
-            for directory in rules.directories() {
-                if !directories.iter().any(|read| directory.starts_with(read)) {
-                    missing.insert(directory);
-                }
-            }
-        }
+        let missing = walk.missing_directories(&directories);
         if !missing.is_empty() {
             directories.extend(missing);
             continue;
@@ -208,6 +201,14 @@ pub(super) fn walk(
 }
 
 impl Walk<'_> {
+    /// The directories of past configurations that were not read.
+    fn missing_directories(&self, read: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let rules = self.parsed.values().filter_map(OwnRules::known);
+        let all = rules.flat_map(|rules| rules.directories());
+        let is_missing = |directory: &PathBuf| !read.iter().any(|read| directory.starts_with(read));
+        all.filter(is_missing).collect()
+    }
+
     /// Adds the path from which a commit moved the configuration.
     fn add_path(&mut self, from: SetPath, by: ObjectId) {
         if let Some(oldest) = self.paths.last_mut() {
