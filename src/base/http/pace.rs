@@ -15,7 +15,7 @@ use std::{
 use reqwest::{Url, header::HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Deadline, Effect, Timer, clock::server_time};
+use super::{Deadline, Effect, Timer, clock::server_time, retry::limit_header};
 
 /// The maximum number of concurrent reading requests.
 const READS: usize = 4;
@@ -253,10 +253,10 @@ impl RequestPacer {
             let combined = state.offset.and_then(|known| known.intersection(observed));
             state.offset = Some(combined.unwrap_or(observed));
         }
-        let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
-        let limit = number("x-ratelimit-limit")?;
-        let remaining = number("x-ratelimit-remaining")?;
-        let reset = UNIX_EPOCH.checked_add(Duration::from_secs(number("x-ratelimit-reset")?))?;
+        let number = |name: &str| limit_header(headers, name)?.parse::<u64>().ok();
+        let limit = number("limit")?;
+        let remaining = number("remaining")?;
+        let reset = UNIX_EPOCH.checked_add(Duration::from_secs(number("reset")?))?;
         if remaining.saturating_mul(RESERVE) >= limit || reset <= self.server_now() {
             return None;
         }

@@ -181,7 +181,7 @@ fn is_used_up(headers: &HeaderMap) -> bool {
 }
 
 /// A header about a rate limit, of GitHub (`X-RateLimit-…`) or GitLab (`RateLimit-…`).
-fn limit_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(super) fn limit_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let prefixes = ["x-ratelimit", "ratelimit"];
     let mut values = prefixes
         .iter()

@@ -229,6 +229,10 @@ async fn reads_stop_when_a_twentieth_remains() {
     );
     drop(read(&core).await.unwrap());
     let reset = UNIX_EPOCH + Duration::from_secs(ORIGIN + 90);
+    // GitLab's headers have another name.
+    let gitlab = rate_limit(249, 80).map(|(name, value)| (&name[2..], value));
+    let later = UNIX_EPOCH + Duration::from_secs(ORIGIN + 80);
+    assert_eq!(pace.observe(&permit, &core, &headers(&gitlab)), Some(later));
     let little = headers(&rate_limit(249, 90));
     assert_eq!(pace.observe(&permit, &core, &little), Some(reset));
     // A reset time is reported once.

@@ -63,14 +63,15 @@ fn waits_until_dates_use_the_servers_clock() {
         assert_eq!(after("Thu, 01 Jan 1970 00:00:01 GMT"), seconds(0));
         assert_eq!(after("3"), seconds(3));
     }
-    let used_up = ("x-ratelimit-remaining", "0");
-    let reset = |value, date| {
-        let reset = ("x-ratelimit-reset", value);
-        advice(&FORGES, 403, &[used_up, reset, date])
-    };
-    assert_eq!(reset("9", date), limit(Some(4)));
-    assert_eq!(reset("9", ("date", "yesterday")), limit(Some(9)));
-    assert_eq!(reset("18446744073709551615", date), limit(None));
+    for [remaining, end] in [
+        ["x-ratelimit-remaining", "x-ratelimit-reset"],
+        ["ratelimit-remaining", "ratelimit-reset"],
+    ] {
+        let reset = |value, date| advice(&FORGES, 403, &[(remaining, "0"), (end, value), date]);
+        assert_eq!(reset("9", date), limit(Some(4)));
+        assert_eq!(reset("9", ("date", "yesterday")), limit(Some(9)));
+        assert_eq!(reset("18446744073709551615", date), limit(None));
+    }
     let after = |value| advice(&FORGES, 429, &[("retry-after", value), date]);
     assert_eq!(after(NINE), limit(Some(4)));
     assert_eq!(after("3"), limit(Some(3)));
