@@ -116,6 +116,23 @@ fn every_job_of_gitlab_installs_repin() {
     }
 }
 
+/// A change of the policy in a merge request is compared with the target branch only with `--remote`.
+#[test]
+fn checks_of_merge_requests_compare_the_policy() {
+    let (guide, check) = (guide(), component("check.yml").1);
+    for job in [&guide["repin-check"], &check["repin-check"]] {
+        let lines = scripts(job);
+        let call = lines
+            .iter()
+            .position(|line| line.starts_with("repin check --remote "));
+        let fetch = lines.iter().position(|line| {
+            line.contains("refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
+        });
+        assert!(fetch.is_some() && fetch < call, "{lines:#?}");
+        assert_eq!(job["variables"]["GIT_DEPTH"], "0");
+    }
+}
+
 #[test]
 fn scripts_of_gitlab_are_shell() {
     let (guide, check, repin) = (guide(), component("check.yml").1, component("repin.yml").1);
