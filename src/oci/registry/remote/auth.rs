@@ -585,6 +585,21 @@ mod tests {
             .unwrap(),
             Trust::Own
         );
+        let gitlab = |realm: &str, registry: &str| {
+            let registry = registry.parse().unwrap();
+            token_server(&bearer(realm), &registry, None).unwrap().1
+        };
+        let jwt = "https://gitlab.com/jwt/auth";
+        assert_eq!(gitlab(jwt, "https://registry.gitlab.com/"), Trust::Own);
+        for (realm, registry) in [
+            (jwt, "https://registry.gitlab.example/"),
+            (
+                "https://gitlab.example/jwt/auth",
+                "https://registry.gitlab.com/",
+            ),
+        ] {
+            assert_eq!(gitlab(realm, registry), Trust::Foreign, "{realm}");
+        }
         assert_eq!(
             trust("https://named:1/token", "https://ghcr.io/").unwrap(),
             Trust::Own
