@@ -11,6 +11,7 @@ use super::{
     gitea::Gitea,
     github::Github,
     gitlab::{Gitlab, PIPELINE},
+    target::NO_DISPATCH,
 };
 use crate::{
     base::{
@@ -54,14 +55,14 @@ pub(crate) struct Capabilities {
 }
 
 const GITHUB: Capabilities = Capabilities {
-    name: "GitHub",
+    name: Kind::Github.name(),
     words: Words::PULL_REQUEST,
     waits_for_silent_contexts: true,
     checks_when_scheduled: true,
 };
 
 const GITEA: Capabilities = Capabilities {
-    name: "Gitea",
+    name: Kind::Gitea.name(),
     words: Words::PULL_REQUEST,
     waits_for_silent_contexts: false,
     // Gitea does since 1.24. A direct merge is right on every version, so the version is not
@@ -70,7 +71,7 @@ const GITEA: Capabilities = Capabilities {
 };
 
 const GITLAB: Capabilities = Capabilities {
-    name: "GitLab",
+    name: Kind::Gitlab.name(),
     words: Words::MERGE_REQUEST,
     waits_for_silent_contexts: true,
     checks_when_scheduled: true,
@@ -85,10 +86,6 @@ macro_rules! forward {
         }
     };
 }
-
-/// The reason for which no workflow is started on GitLab.
-pub(crate) const NO_DISPATCH: &str =
-    "GitLab starts the pipeline of the target branch after every merge by itself";
 
 impl Forge {
     /// The repository of `target`, with `method` as the merge method. `sign`: whether GitHub may be

@@ -305,8 +305,12 @@ impl Http {
         self.client.now()
     }
 
-    /// The final response to `request`, after retries. A redirect and a refused token are errors.
+    /// The final response to `request`, after retries. A redirect and a refused token are errors. A refused token is not
+    /// sent again: GitLab blocks an address after 30 of them.
     pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
+        if let Some(error) = self.server.refusal(&self.token) {
+            return Err(certain(error));
+        }
         let reply = self.exchange(request).await?;
         if reply.is_redirect() && !request.handles_redirect {
             let error = self.renamed(request, &reply).await;
@@ -314,8 +318,9 @@ impl Http {
         }
         if reply.status == StatusCode::UNAUTHORIZED && !request.handles_unauthorized {
             let hint = "set a valid token for the server of forge.url: this one is wrong, expired, revoked, or for another server";
-            let error = Error::about(Class::Denied, &reply.what, reply.text());
-            return Err(certain(error.help(hint)));
+            let error = Error::about(Class::Denied, &reply.what, reply.text()).help(hint);
+            self.server.refuse(&self.token, &error);
+            return Err(certain(error));
         }
         Ok(reply)
     }

@@ -24,7 +24,7 @@ mod words;
 mod workflows;
 
 pub(crate) use checks::{CheckStart, Status, StatusKind, StatusResult};
-pub(crate) use client::{Forge, ImpliedGate, NO_DISPATCH};
+pub(crate) use client::{Forge, ImpliedGate};
 pub(crate) use gates::{Gate, GateState, judge, read_gates, worst_state};
 #[cfg(test)]
 pub(crate) use github::{Links, VersionPages};
@@ -42,7 +42,7 @@ pub(crate) use repository::{
     Signing, UnusedBranch,
 };
 pub(crate) use shared::{ANOTHER_TOKEN, Permission, RequiredRights, Right, Verdict};
-pub(crate) use target::{Address, Kind, ServerFacts, Target, TargetError, is_tenant};
+pub(crate) use target::{Address, Kind, NO_DISPATCH, ServerFacts, Target, TargetError, is_tenant};
 pub(crate) use token::Audience;
 pub(crate) use token::{Token, TokenFacts};
 pub(crate) use words::Words;

@@ -120,6 +120,8 @@ pub(crate) enum Mergeable {
     Conflict,
     /// A conflict, or a pending check for conflicts: Gitea and Forgejo do not distinguish them.
     ConflictOrChecking,
+    /// The forge is still checking it, which may never end on GitLab.
+    Checking,
     /// The forge does not report it here.
     Unknown,
 }

@@ -2,12 +2,13 @@
 //!
 //! The facts about a server that a run reads once.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use crate::git::HostedRepository;
+use super::Token;
+use crate::{base::error::Error, git::HostedRepository};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -17,6 +18,21 @@ pub enum Kind {
     Gitea,
     Gitlab,
 }
+
+impl Kind {
+    /// The name in messages.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Github => "GitHub",
+            Self::Gitea => "Gitea",
+            Self::Gitlab => "GitLab",
+        }
+    }
+}
+
+/// The reason for which no workflow is started on GitLab.
+pub(crate) const NO_DISPATCH: &str =
+    "GitLab starts the pipeline of the target branch after every merge by itself";
 
 /// The configured part of the address of a repository on a forge.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +115,11 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
 }
 
 impl Target {
+    /// The reason why the forge starts no workflows on request, if it never does.
+    pub(crate) fn no_dispatch(&self) -> Option<&'static str> {
+        (self.kind == Kind::Gitlab).then_some(NO_DISPATCH)
+    }
+
     /// The URL of the web server; `None` if the URL of the API has another form than that of a public
     /// server.
     fn server(&self) -> Option<Url> {
@@ -371,6 +392,25 @@ fn kind_of(api: &Url) -> Option<Kind> {
 pub(crate) struct ServerFacts {
     /// The version of a GitLab, Gitea or Forgejo.
     pub(super) version: Rc<OnceCell<String>>,
+    /// A token that it refused, with the error.
+    refused: Rc<RefCell<Option<(Token, Error)>>>,
+}
+
+impl ServerFacts {
+    /// The error of a token that the server refused before.
+    pub(super) fn refusal(&self, token: &Token) -> Option<Error> {
+        let refused = self.refused.borrow();
+        let (known, error) = refused.as_ref()?;
+        (known == token).then(|| error.clone())
+    }
+
+    /// Stores the refusal of a token. Some requests need a token, so a refusal without one is not that of all requests.
+    pub(super) fn refuse(&self, token: &Token, error: &Error) {
+        if *token != Token::ANONYMOUS {
+            let refused = (token.clone(), error.clone());
+            *self.refused.borrow_mut() = Some(refused);
+        }
+    }
 }
 
 #[cfg(test)]

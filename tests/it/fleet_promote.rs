@@ -894,6 +894,21 @@ fn unreadable_history_is_an_outage() {
 }
 
 #[test]
+fn refused_token_is_not_repeated_for_each_repository() {
+    for kind in FORGES {
+        let fleet = Fleet::new(options(kind, 30));
+        let args = [&PROMOTE[..], &OUT].concat();
+        fleet
+            .run_with(&args, &[("REPIN_FORGE_TOKEN", "unknown")])
+            .exits(4);
+        assert_eq!(fleet.outcomes("out.jsonl"), ["denied 4"; 30], "{kind:?}");
+        // Four repositories are surveyed at once.
+        let sent = fleet.forge.log().len();
+        assert!((1..=4).contains(&sent), "{kind:?} {sent}");
+    }
+}
+
+#[test]
 fn fleet_configuration_and_token_are_required() {
     let fleet = Fleet::new(options(Kind::Github, 1));
     let ran = fleet

@@ -49,6 +49,16 @@ fn merges(fake: &Fake) -> Vec<String> {
     writes
 }
 
+const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
+
+/// The status and the detail of a line of `doctor`.
+fn doctor_row(ran: &Ran, code: &str) -> [String; 2] {
+    let document = ran.json();
+    let rows = document["checks"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["code"] == code).unwrap();
+    ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
+}
+
 /// A change of the project on the forge.
 type Change = fn(&mut crate::support::forge::Store);
 
@@ -190,6 +200,20 @@ fn dispatch_is_a_configuration_error() {
         "GitLab starts the pipeline of the target branch after every merge",
     );
     assert_eq!(fake.asked(), [] as [String; 0]);
+    // The kind is known only by the URL.
+    for kind in ["kind: auto, ", ""] {
+        let (world, fake) = world_on("dispatch: [deploy.yml]");
+        world.replace("repin.yaml", "kind: gitlab, ", kind);
+        let ran = run(&world, &PROMOTE).exits(2);
+        stderr_has(&ran, "forge.dispatch is not possible: GitLab starts");
+        let [status, detail] = doctor_row(&run(&world, &DOCTOR).exits(2), "forge");
+        assert_eq!(status, "fail", "{detail}");
+        assert!(
+            detail.contains("forge.dispatch is not possible"),
+            "{detail}"
+        );
+        assert_eq!(fake.asked(), [] as [String; 0]);
+    }
 }
 
 // Trap 1: auto-merge before the first pipeline merges at once.
@@ -400,6 +424,26 @@ fn endless_check_is_reported() {
     let ran = run(&world, &PROMOTE).exits(0);
     stderr_has(&ran, "GitLab is still checking whether it can be merged");
     assert!(fake.store().pulls[0].merged.is_none());
+    // Without a scheduled merge, only the time limit ends the wait.
+    let (world, fake) = opened("base: main");
+    let look = ["wait", "--pr", "1", "--timeout", "0s"];
+    let hangs = "the forge has not finished its check for conflicts";
+    let ran = run(&world, &look).exits(3);
+    assert!(!ran.stderr.contains(hangs), "{}", ran.stderr);
+    fake.store().gitlab.status = Some("checking");
+    stderr_has(&run(&world, &look).exits(3), hangs);
+}
+
+#[test]
+fn refused_creation_is_reported_with_its_remedy() {
+    for (status, exit) in [(403, 4), (422, 1)] {
+        let (world, fake) = world_on("base: main");
+        let refused = error(status, "You cannot create a merge request here");
+        fake.fault(("POST", "/merge_requests"), 1, Fault::Instead(refused));
+        let ran = run(&world, &PROMOTE).exits(exit);
+        stderr_has(&ran, "You cannot create a merge request here");
+        stderr_has(&ran, "set REPIN_FORGE_TOKEN to a project access token");
+    }
 }
 
 // Trap 5: refused although the page allows it.
@@ -711,13 +755,7 @@ fn protected_branch_that_refuses_the_push_is_reported() {
 
 #[test]
 fn doctor_checks_token_settings_and_version() {
-    let row = |ran: &Ran, code: &str| -> [String; 2] {
-        let document = ran.json();
-        let rows = document["checks"].as_array().unwrap();
-        let row = rows.iter().find(|row| row["code"] == code).unwrap();
-        ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
-    };
-    let doctor = ["doctor", "--format", "json"];
+    let (row, doctor) = (doctor_row, DOCTOR);
     let (world, fake) = world_on("auto_merge: true");
     let ran = run(&world, &doctor).exits(0);
     let [status, detail] = row(&ran, "permission_pull_requests");
@@ -806,13 +844,68 @@ fn doctor_checks_token_settings_and_version() {
 }
 
 #[test]
+fn doctor_reports_unusable_tokens_and_projects() {
+    let (world, fake) = world_on("auto_merge: true");
+    let ran = run_as("gldt-s3cretS3cretS3cret0123", &world, &DOCTOR).exits(4);
+    let [status, detail] = doctor_row(&ran, "token");
+    assert_eq!(status, "fail", "{detail}");
+    assert!(
+        detail.contains("a deploy token cannot use the API"),
+        "{detail}"
+    );
+    assert_eq!(fake.asked(), [] as [String; 0]);
+    let cases: [(Change, &str, &str, &str); 6] = [
+        (
+            |store| store.gitlab.role = None,
+            "permission_contents",
+            "skip",
+            "GitLab does not report its role",
+        ),
+        // The role of the group counts as well.
+        (
+            |store| (store.gitlab.role, store.gitlab.group_role) = (Some(10), Some(30)),
+            "permission_contents",
+            "pass",
+            "its role has the access level 30",
+        ),
+        (
+            |store| store.archived = true,
+            "permission_contents",
+            "fail",
+            "archived",
+        ),
+        (
+            |store| store.gitlab.mirror = true,
+            "permission_pull_requests",
+            "fail",
+            "is a mirror",
+        ),
+        (
+            |store| store.gitlab.empty = true,
+            "forge",
+            "fail",
+            "the repository has no commit",
+        ),
+        (
+            |store| store.gitlab.empty = true,
+            "token",
+            "skip",
+            "not tested: the repository cannot be used",
+        ),
+    ];
+    for (change, code, expected, text) in cases {
+        let (world, fake) = world_on("auto_merge: true");
+        change(&mut fake.store());
+        let [status, detail] = doctor_row(&run(&world, &DOCTOR), code);
+        assert_eq!(status, expected, "{code}: {detail}");
+        assert!(detail.contains(text), "{detail}");
+        assert_eq!(fake.writes(), [] as [String; 0]);
+    }
+}
+
+#[test]
 fn doctor_does_not_guess_the_protection_of_branches() {
-    let row = |world: &World, code: &str| -> [String; 2] {
-        let document = run(world, &["doctor", "--format", "json"]).json();
-        let rows = document["checks"].as_array().unwrap();
-        let row = rows.iter().find(|row| row["code"] == code).unwrap();
-        ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
-    };
+    let row = |world: &World, code: &str| doctor_row(&run(world, &DOCTOR), code);
     // A deploy key has the access level of a role, which it does not admit.
     let (world, fake) = world_on("auto_merge: true");
     fake.store().gitlab.protected = vec![("repin/*", 60)];

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{
     attach,
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
-    hosted::{self, FILES, PROMOTE},
+    hosted::{self, FILES, FORGES, PROMOTE},
     runner,
     world::{Ran, World},
 };
@@ -77,7 +77,7 @@ fn slow_registry_does_not_shorten_the_deadline_of_the_forge() {
 
 #[test]
 fn wait_for_a_limit_is_always_announced() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         for flags in [
             &[][..],
@@ -140,7 +140,7 @@ fn given_up(ran: &Ran, fake: &Fake, (requests, deadline): (usize, &str)) {
 
 #[test]
 fn short_deadline_refuses_a_limit_at_once() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         for limit in limits() {
             fake.fault(("GET", ""), 9, Fault::Instead(limit));
@@ -213,16 +213,25 @@ fn graphql_limits_in_a_success() {
 
 #[test]
 fn other_403_is_denied_at_once() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         let denied = error(403, "Resource not accessible by integration")
             .with("x-ratelimit-remaining", "4999")
             .with("x-ratelimit-reset", "4102444800");
-        fake.fault(("GET", ""), 9, Fault::Instead(denied));
-        let ran = run(&world, &GATES, "30s").exits(4);
-        assert!(!ran.stderr.contains("rate limited"), "{}", ran.stderr);
-        let received = fake.asked();
-        assert_eq!(received.len(), 1, "{received:#?}");
+        // GitLab's answer to an address with too many failed logins.
+        let blocked = Reply {
+            status: 403,
+            headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+            body: b"Forbidden\n".to_vec(),
+        };
+        for refusal in [denied, blocked] {
+            fake.forget();
+            fake.fault(("GET", ""), 9, Fault::Instead(refusal));
+            let ran = run(&world, &GATES, "30s").exits(4);
+            assert!(!ran.stderr.contains("rate limited"), "{}", ran.stderr);
+            let received = fake.asked();
+            assert_eq!(received.len(), 1, "{received:#?}");
+        }
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) enum MergeObstacle {
 pub(crate) struct TimeoutState {
     /// Whether the forge responded to any poll.
     pub answered: bool,
+    /// Whether the forge was still checking for conflicts.
+    pub checks: bool,
     /// The error of the last poll.
     pub trouble: Option<Error>,
 }
@@ -289,6 +291,7 @@ impl Waiting {
     fn late(&self) -> WaitOutcome {
         WaitOutcome::OutOfTime(TimeoutState {
             answered: self.pull.is_some(),
+            checks: matches!(&self.pull, Some(pull) if pull.mergeable == Mergeable::Checking),
             trouble: self.trouble.clone(),
         })
     }
@@ -327,7 +330,7 @@ impl Waiting {
         let is_stated = match pull.mergeable {
             Mergeable::Conflict => true,
             Mergeable::ConflictOrChecking => false,
-            Mergeable::Yes | Mergeable::Behind | Mergeable::Unknown => {
+            Mergeable::Yes | Mergeable::Behind | Mergeable::Checking | Mergeable::Unknown => {
                 self.unclear = None;
                 return Ok(None);
             }

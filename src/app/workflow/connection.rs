@@ -16,7 +16,7 @@ use crate::{
     },
     config::{Config, Forge as Configured},
     forge::{
-        Audience, Forge, Kind, NO_DISPATCH, Settings, Target, Token,
+        Audience, Forge, Kind, Settings, Target, Token,
         fleet::{FleetReader, RepositoryName},
     },
     git::{Git, Remote},
@@ -166,13 +166,24 @@ fn credential(
         )));
     };
     let target = target(configured, git)?;
-    if target.kind == Kind::Gitlab && !configured.dispatch.is_empty() {
-        let reason = format!("forge.dispatch is not possible: {NO_DISPATCH}");
-        let problem = Error::input(Code::CONFIG, reason);
-        return Err(Errors::from(problem.help("remove forge.dispatch")));
-    }
+    check_dispatch(&target, configured)?;
     let access = token(&target.api, git, &services.environment)?;
     access.try_map(|credential| Ok((target, credential)))
+}
+
+/// Fails if workflows are configured that this forge does not start, for a kind that only the address shows.
+pub(crate) fn check_dispatch(target: &Target, configured: &Configured) -> Result<(), Errors> {
+    let Some(reason) = target
+        .no_dispatch()
+        .filter(|_| !configured.dispatch.is_empty())
+    else {
+        return Ok(());
+    };
+    let problem = Error::input(
+        Code::CONFIG,
+        format!("forge.dispatch is not possible: {reason}"),
+    );
+    Err(Errors::from(problem.help("remove forge.dispatch")))
 }
 
 /// The repository for git, with the token of the forge.

@@ -389,6 +389,10 @@ fn out_of_time(name: &str, request: WaitRequest, state: TimeoutState) -> Errors 
         "wait again, if necessary with a longer {}",
         request.option
     ));
+    if state.checks {
+        let check = "the forge has not finished its check for conflicts, which may hang: a push to the branch restarts it";
+        error.notes.push(check.to_owned());
+    }
     if let Some(last) = state.trouble {
         error.notes.push(format!("the last request: {last}"));
     }

@@ -43,8 +43,11 @@ fn settings() -> Settings {
 }
 
 fn reader_with(forge: &Thousand, kind: Kind, settings: Settings) -> FleetReader {
+    reader_as(forge, kind, Token::parse(TOKEN).unwrap(), settings)
+}
+
+fn reader_as(forge: &Thousand, kind: Kind, token: Token, settings: Settings) -> FleetReader {
     let api: Url = forge.api().parse().unwrap();
-    let token = Token::parse(TOKEN).unwrap();
     let kind = match kind {
         Kind::Github => forge::Kind::Github,
         Kind::Gitea | Kind::Forgejo => forge::Kind::Gitea,
@@ -294,9 +297,10 @@ async fn survey_distinguishes_the_repositories() {
 /// A fleet's repository without pull requests is denied before anything is planned for it.
 #[tokio::test]
 async fn disabled_pull_requests_fail_the_survey() {
-    for kind in [Kind::Gitea, Kind::Forgejo] {
+    for kind in [Kind::Gitea, Kind::Forgejo, Kind::Gitlab] {
         let forge = Thousand::start(Options::new(kind, 2));
         forge.store(0).gitea.pull_requests = false;
+        forge.store(0).gitlab.merge_requests = "disabled";
         let surveys = reader(&forge, kind).survey(&requests(0..2)).await;
         let Survey::Failed(error) = &surveys[0] else {
             panic!("{kind:?} {:?}", surveys[0])
@@ -304,6 +308,31 @@ async fn disabled_pull_requests_fail_the_survey() {
         assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
         assert!(error.to_string().contains("disabled"), "{error}");
         assert!(matches!(surveys[1], Survey::Present(_)), "{kind:?}");
+    }
+}
+
+/// GitLab blocks an address that repeats a refused token.
+#[tokio::test]
+async fn refused_token_is_sent_once() {
+    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab] {
+        let forge = Thousand::start(Options::new(kind, 4));
+        let settings = settings();
+        for _ in 0..2 {
+            let token = Token::parse("unknown").unwrap();
+            let reader = reader_as(&forge, kind, token, settings.clone());
+            for survey in reader.survey(&requests(0..4)).await {
+                let Survey::Failed(error) = survey else {
+                    panic!("{kind:?} {survey:?}")
+                };
+                assert_eq!(error.class, Class::Denied, "{kind:?} {error}");
+            }
+        }
+        assert_eq!(forge.log().len(), 1, "{kind:?}");
+        // Another token is another matter.
+        let surveys = reader_with(&forge, kind, settings)
+            .survey(&requests([0]))
+            .await;
+        present(&surveys[0]);
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) struct Row {
     merged_at: Option<String>,
     merge_user: Option<User>,
     diff_refs: Option<DiffRefs>,
+    rebase_in_progress: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +74,7 @@ impl Row {
             _ if self.has_conflicts == Some(true) => Mergeable::Conflict,
             MergeStatus::Outdated => Mergeable::Behind,
             MergeStatus::Ready => Mergeable::Yes,
+            MergeStatus::Checking => Mergeable::Checking,
             _ => Mergeable::Unknown,
         };
         Pull {
@@ -102,6 +104,9 @@ impl Row {
     }
 
     pub(super) fn status(&self) -> MergeStatus {
+        if self.rebase_in_progress == Some(true) {
+            return MergeStatus::Checking;
+        }
         MergeStatus::parse(self.detailed_merge_status.as_deref().unwrap_or_default())
     }
 
@@ -263,7 +268,8 @@ impl Gitlab {
             400 | 404 | 409 | 422 if text.contains("does not exist") => {
                 Ok(CreateOutcome::NotYet(text))
             }
-            403 => Err(reply.error().help(ANOTHER_TOKEN)),
+            // 422: the token's owner may not read the target project or push to the source branch.
+            403 | 422 => Err(reply.error().help(ANOTHER_TOKEN)),
             400 => Err(reply.error().class(Class::Refused)),
             _ => Err(reply.error()),
         }
@@ -342,19 +348,21 @@ mod tests {
 
     #[test]
     fn unfinished_check_is_no_conflict() {
-        for (status, has_conflicts, expected) in [
-            ("mergeable", false, Mergeable::Yes),
-            ("checking", false, Mergeable::Unknown),
-            ("unchecked", false, Mergeable::Unknown),
-            ("preparing", true, Mergeable::Conflict),
-            ("conflict", true, Mergeable::Conflict),
-            ("need_rebase", false, Mergeable::Behind),
-            ("not_approved", false, Mergeable::Unknown),
+        for (status, has_conflicts, rebases, expected) in [
+            ("mergeable", false, false, Mergeable::Yes),
+            ("checking", false, false, Mergeable::Checking),
+            ("unchecked", false, false, Mergeable::Checking),
+            ("preparing", true, false, Mergeable::Conflict),
+            ("conflict", true, false, Mergeable::Conflict),
+            ("need_rebase", false, false, Mergeable::Behind),
+            ("need_rebase", false, true, Mergeable::Checking),
+            ("not_approved", false, false, Mergeable::Unknown),
         ] {
             let row: Row = serde_json::from_value(json!({
                 "iid": 1, "web_url": "https://git.example/a/b/-/merge_requests/1", "title": "one",
                 "state": "opened", "source_branch": "x", "target_branch": "main",
                 "detailed_merge_status": status, "has_conflicts": has_conflicts,
+                "rebase_in_progress": rebases,
             }))
             .unwrap();
             assert_eq!(row.pull(7).mergeable, expected, "{status}");

@@ -108,8 +108,8 @@ impl Project {
         level.is_some_and(|level| level == "disabled")
     }
 
-    /// The setting or the role that prevents every promotion, and the remedy.
-    pub(super) fn unusable(&self) -> Option<(String, &'static str)> {
+    /// The setting that prevents every promotion, and the remedy.
+    pub(super) fn disabled(&self) -> Option<(String, &'static str)> {
         if Self::is_disabled(self.merge_requests_access_level.as_ref()) {
             return Some((
                 "merge requests are disabled".to_owned(),
@@ -121,6 +121,14 @@ impl Project {
                 "the project is a mirror: GitLab replaces its branches".to_owned(),
                 "point forge.repository at the mirrored project",
             ));
+        }
+        None
+    }
+
+    /// The setting or the role that prevents every promotion, and the remedy.
+    pub(super) fn unusable(&self) -> Option<(String, &'static str)> {
+        if let Some(disabled) = self.disabled() {
+            return Some(disabled);
         }
         let role = self.role().filter(|role| *role < DEVELOPER)?;
         let reason = format!("the role of the token is below Developer (access level {role})");

@@ -149,6 +149,10 @@ impl GitlabFleet {
         if project.is_empty() {
             return Ok(Survey::Empty);
         }
+        if let Some((reason, hint)) = project.disabled() {
+            let what = format!("GitLab: {repository}");
+            return Err(Error::about(Class::Denied, what, reason).help(hint));
+        }
         let base = request.base.as_ref().unwrap_or(&repo.default_branch);
         let base = base.clone();
         let Some((commit, config)) = self.head_and_config(request, &base).await? else {

@@ -34,6 +34,8 @@ pub struct Settings {
     pub public: bool,
     /// The access level of the token's owner; `None`: GitLab does not report it.
     pub role: Option<u64>,
+    /// The access level of a role in the group.
+    pub group_role: Option<u64>,
     pub scopes: Vec<&'static str>,
     pub merge_method: &'static str,
     pub squash_option: &'static str,
@@ -97,6 +99,7 @@ impl Default for Settings {
             project: 7,
             public: false,
             role: Some(40),
+            group_role: None,
             scopes: vec!["api"],
             merge_method: "merge",
             squash_option: "default_off",
@@ -318,7 +321,8 @@ pub fn project(store: &Store) -> Reply {
         Some(false) => Some(10),
         _ => settings.role,
     };
-    let access = role.map(|role| json!({"access_level": role, "notification_level": 3}));
+    let access = |role: u64| json!({"access_level": role, "notification_level": 3});
+    let (access, group) = (role.map(access), settings.group_role.map(access));
     Reply::json(
         200,
         json!({
@@ -327,7 +331,7 @@ pub fn project(store: &Store) -> Reply {
             "visibility": if settings.public { "public" } else { "private" }, "archived": store.archived, "empty_repo": settings.empty,
             "mirror": settings.mirror, "merge_requests_access_level": settings.merge_requests,
             "issues_access_level": settings.issues,
-            "permissions": {"project_access": if settings.job { Value::Null } else { json!(access) }, "group_access": null},
+            "permissions": {"project_access": if settings.job { Value::Null } else { json!(access) }, "group_access": group},
             "merge_method": settings.merge_method, "squash_option": settings.squash_option,
             "only_allow_merge_if_pipeline_succeeds": requires_pipelines(store),
             "allow_merge_on_skipped_pipeline": settings.passes_skipped,
@@ -841,12 +845,12 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
     if !pull.open || is_draft(&pull.title) || store.gitlab.stubborn.is_some() {
         return refused();
     }
+    if status != "mergeable" && !(auto && waits) {
+        return refused();
+    }
     let wanted = asked.body["sha"].as_str();
     if wanted.is_some() && store.refs.get(&pull.head).map(String::as_str) != wanted {
         return error(409, "SHA does not match HEAD of source branch");
-    }
-    if status != "mergeable" && !(auto && waits) {
-        return refused();
     }
     let pipeline = head_pipeline(store, pull).map(|row| row.status);
     let active = matches!(pipeline.as_deref(), Some("running" | "pending" | "created"));

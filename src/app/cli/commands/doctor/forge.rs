@@ -16,7 +16,7 @@ use crate::{
     config::{Config, PruneBackend},
     core::pins::FoundPins,
     forge::{
-        ANOTHER_TOKEN, CheckStart, FileMode, Forge, Kind, Permission, Repo, RequiredRights, Right,
+        ANOTHER_TOKEN, CheckStart, FileMode, Forge, Permission, Repo, RequiredRights, Right,
         Signing, Target, Verdict,
     },
     git::{Git, Tree},
@@ -84,6 +84,10 @@ pub(super) fn connect(
             return unavailable(DoctorRow::errors(Code::FORGE, &errors), token);
         }
     };
+    if let Err(errors) = connection::check_dispatch(&target, configured) {
+        let token = DoctorRow::skip(Code::TOKEN, "not tested: the configuration is refused");
+        return unavailable(DoctorRow::errors(Code::FORGE, &errors), vec![token]);
+    }
     let held = match connection::token(&target.api, git, &cx.services.environment) {
         Ok(Access::Granted(held)) => Ok(held),
         Ok(Access::NoToken(reason)) => Err(missing(&reason, skip)),
@@ -184,13 +188,9 @@ fn required_rights(config: &Config, pinned: &BTreeSet<String>) -> RequiredRights
 }
 
 fn describe(target: &Target) -> String {
-    let kind = match target.kind {
-        Kind::Github => "GitHub",
-        Kind::Gitea => "Gitea",
-        Kind::Gitlab => "GitLab",
-    };
     format!(
-        "{kind} at {}: {}/{}",
+        "{} at {}: {}/{}",
+        target.kind.name(),
         target.api.as_str().trim_end_matches('/'),
         target.owner,
         target.name
@@ -275,7 +275,11 @@ impl Ready {
                 DoctorRow::error(Code::TOKEN, &format!("from {}: ", self.origin), error),
             ]
         } else {
-            let token = format!("from {}, not tested: the forge is unavailable", self.origin);
+            let reason = match error.class {
+                Class::Unavailable | Class::Limited => "the forge is unavailable",
+                _ => "the repository cannot be used",
+            };
+            let token = format!("from {}, not tested: {reason}", self.origin);
             vec![
                 DoctorRow::error(Code::FORGE, "", error),
                 DoctorRow::skip(Code::TOKEN, token),
