@@ -6,8 +6,8 @@
 use super::{
     Ability, BranchCommit, CheckStart, Comment, CommitSigner, CreateOutcome, Edit, FileMode, Issue,
     Item, Kind, LabelOutcome, Merge, MergeMethod, MergedPull, NewPull, PlannedWrites, Poll, Pull,
-    Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign, SignedAttempt,
-    SignedCommit, Signing, Status, Target, Token, UnusedBranch, Words,
+    PullState, Pulls, Queue, Readiness, Repo, RequiredRights, Right, RunMark, Settings, Sign,
+    SignedAttempt, SignedCommit, Signing, Status, Target, Token, UnusedBranch, Words,
     gitea::Gitea,
     github::Github,
     gitlab::{Gitlab, PIPELINE},
@@ -20,6 +20,9 @@ use crate::{
     },
     git::NewFile,
 };
+
+/// The maximum number of reads until a server shows the head of a pull request, which takes it up to two seconds.
+const MAX_HEAD_READS: u32 = 12;
 
 /// A repository on a forge. The first operation sends the first request.
 #[derive(Debug)]
@@ -302,14 +305,27 @@ impl Forge {
         forward!(self, client => client.add_comment(item, text).await)
     }
 
-    /// Whether the pull request shows this head of its branch, which may take a server seconds.
-    /// GitHub updates a pull request even if the client that pushed is killed.
+    /// Whether the pull request shows this head of its branch. Other servers than GitHub update an open one in the
+    /// background, and never a closed one; GitHub does so even if the client that pushed is killed.
     pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
-        match self {
-            Self::Github(_) => Ok(true),
-            Self::Gitea(gitea) => gitea.shows_head(pull, head).await,
-            Self::Gitlab(gitlab) => gitlab.shows_head(pull, head).await,
+        let max_reads = match pull.state {
+            PullState::Open => MAX_HEAD_READS,
+            PullState::Closed | PullState::Merged(_) => 1,
+        };
+        for read in 1..=max_reads {
+            let (shows, http) = match self {
+                Self::Github(_) => return Ok(true),
+                Self::Gitea(gitea) => (gitea.shows(pull.number, head).await?, &gitea.http),
+                Self::Gitlab(gitlab) => (gitlab.shows(pull.number, head).await?, &*gitlab.http),
+            };
+            if shows {
+                return Ok(true);
+            }
+            if read < max_reads {
+                http.back_off(1).await;
+            }
         }
+        Ok(false)
     }
 }
 

@@ -130,6 +130,8 @@ pub(crate) enum Mergeable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pulls<'a> {
     Open,
+    /// Open, with a source branch of this name.
+    OpenFrom(&'a str),
     /// Closed or merged, with a source branch of this name.
     Closed(&'a str),
 }
@@ -151,6 +153,7 @@ impl Pulls<'_> {
     pub(super) fn matches(self, pull: &Pull) -> bool {
         match self {
             Self::Open => pull.state == PullState::Open,
+            Self::OpenFrom(head) => pull.state == PullState::Open && pull.head == head && pull.own,
             Self::Closed(head) => pull.state != PullState::Open && pull.head == head && pull.own,
         }
     }

@@ -1,4 +1,4 @@
-//! The common parts of the APIs of GitHub and Gitea: optional responses, polling, contents,
+//! The common parts of the APIs of GitHub, Gitea and GitLab: optional responses, polling, contents,
 //! comments, issues, and the refusal of a merge method.
 //!
 //! Callers supply the requests, and the permissions that a refusal reports as missing.
@@ -9,13 +9,14 @@
 //! [`Verdict::Unknown`] with the reason, never a guess.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, Edit, EditNames, Issue, LabelOutcome, MergeMethod, MergedPull, Merger, Poll, Pull,
-    Repo,
-    http::{Http, Reply, Request, renamed},
+    Comment, CreateOutcome, Edit, EditNames, Issue, Kind, LabelOutcome, MergeMethod, MergedPull,
+    Merger, Poll, Pull, Repo,
+    http::{Http, Paging, Reply, Request, renamed},
 };
 use crate::{
     base::error::{Class, Error},
@@ -61,10 +62,34 @@ impl<S> MergedRow<S> {
     }
 }
 
+/// The content of a file or a blob.
 #[derive(Deserialize)]
-struct Blob {
+pub(super) struct Blob {
     content: String,
     encoding: String,
+}
+
+impl Blob {
+    pub(super) fn bytes(&self, what: &str) -> Result<Vec<u8>, Error> {
+        if self.encoding != "base64" {
+            let reason = "the content is not base64-encoded";
+            return Err(Error::unavailable(what, reason));
+        }
+        let text: String = self.content.split_ascii_whitespace().collect();
+        let bytes = STANDARD.decode(text);
+        bytes.map_err(|_| Error::unavailable(what, "malformed base64"))
+    }
+}
+
+#[derive(Deserialize)]
+struct VersionRow {
+    version: String,
+}
+
+/// The first two numbers of a version.
+pub(super) fn version_numbers(text: &str) -> [Option<u32>; 2] {
+    let mut numbers = text.split(['.', '-']).map(|part| part.parse().ok());
+    [(); 2].map(|()| numbers.next().flatten())
 }
 
 #[derive(Deserialize)]
@@ -132,6 +157,13 @@ fn issue_refused(reply: &Reply, error: Error, permission: &str) -> Error {
             .help("enable issues in the repository's settings"),
         _ => error,
     }
+}
+
+/// The error of a repository whose issues are disabled.
+pub(super) fn no_issues(error: Error, repository: &str) -> Error {
+    let message = format!("{}: the {repository} has no issues", error.message);
+    let hint = format!("enable issues in the {repository}'s settings");
+    Error { message, ..error }.class(Class::Refused).help(hint)
 }
 
 /// Fails if the repository is archived.
@@ -205,6 +237,19 @@ impl Http {
         })
     }
 
+    /// The response to a request that opens a pull request, or the outcome if the response was lost.
+    pub(super) async fn open_pull(
+        &self,
+        request: &Request,
+    ) -> Result<Result<Reply, CreateOutcome>, Error> {
+        match self.send(request).await {
+            Ok(reply) => Ok(Ok(reply)),
+            // The caller checks whether a pull request is open.
+            Err(failure) if failure.unsure => Ok(Err(CreateOutcome::Unsure(failure.error.message))),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
     /// The response about the repository itself.
     pub(super) async fn repository(&self, request: &Request) -> Result<Reply, Error> {
         let reply = self.send(request).await?;
@@ -250,15 +295,46 @@ impl Http {
     /// The content of a blob, verified by its id.
     pub(super) async fn content(&self, request: &Request, id: &str) -> Result<Vec<u8>, Error> {
         let blob: Blob = self.send(request).await?.expect(&[200])?;
-        if blob.encoding != "base64" {
-            let reason = "the content is not base64-encoded";
-            return Err(Error::unavailable(&request.what, reason));
+        verified(blob.bytes(&request.what)?, id, &request.what)
+    }
+
+    /// The version of a server, requested once for all of its repositories.
+    pub(super) async fn version(&self, kind: Kind) -> Result<String, Error> {
+        let read = async || {
+            let what = format!("{}: reading its version", kind.name());
+            let request = Request::new(Method::GET, ["version"], what);
+            let row: VersionRow = self.send(&request).await?.expect(&[200])?;
+            Ok(row.version)
+        };
+        let version = self.server.version.get_or_try_init(read).await;
+        version.cloned()
+    }
+
+    /// The error of a server that is too old. `oldest`: the supported versions.
+    pub(super) fn unsupported(&self, kind: Kind, version: &str, oldest: &str) -> Error {
+        let version = self.clean(version);
+        let reason = format!("version {version} is not supported: repin needs {oldest}");
+        let what = format!("{}: the server at {}", kind.name(), self.base());
+        Error::about(Class::Input, what, reason)
+            .help("upgrade the server, or promote with --apply in a clone and push")
+    }
+
+    /// The repositories of an organization or, if none has this name, of a user. `requests`: both listings.
+    pub(super) async fn of_owner<T: DeserializeOwned>(
+        &self,
+        requests: [Request; 2],
+        paging: Paging,
+        owner: &str,
+    ) -> Result<Vec<T>, Error> {
+        for request in &requests {
+            match self.pages(request, paging).await {
+                Err(error) if error.status == Some(404) => {}
+                rows => return rows,
+            }
         }
-        let text: String = blob.content.split_ascii_whitespace().collect();
-        match STANDARD.decode(text) {
-            Ok(content) => verified(content, id, &request.what),
-            Err(_) => Err(Error::unavailable(&request.what, "malformed base64")),
-        }
+        let reason = format!("the server knows no `{owner}`, or does not show it to this token");
+        Err(Error::about(Class::Input, &requests[0].what, reason)
+            .help("check the name of the organization or group"))
     }
 
     pub(super) async fn post_comment(&self, request: Request, text: &str) -> Result<(), Error> {
@@ -271,32 +347,30 @@ impl Http {
     pub(super) async fn new_issue(
         &self,
         request: Request,
-        title: &str,
-        body: &str,
+        names: &EditNames,
+        [title, body]: [&str; 2],
         permission: &str,
     ) -> Result<Issue, Error> {
-        let reply = self
-            .send(&request.body(json!({"title": title, "body": body})))
-            .await?;
+        let body = json!({"title": title, names.body: body});
+        let reply = self.send(&request.body(body)).await?;
         reply
             .expect::<IssueRow>(&[201])
             .map(Issue::from)
             .map_err(|error| issue_refused(&reply, error, permission))
     }
 
-    /// Changes an issue; `expected`: the statuses of success.
+    /// Changes an issue. Gitea answers 201.
     pub(super) async fn edit_issue(
         &self,
         request: Request,
+        names: &EditNames,
         edit: &Edit<'_>,
-        expected: &[u16],
         permission: &str,
     ) -> Result<(), Error> {
-        let reply = self
-            .send(&request.body(edit.request_body(&EditNames::STATE, |title, _| title.to_owned())))
-            .await?;
+        let body = edit.request_body(names, |title, _| title.to_owned());
+        let reply = self.send(&request.body(body)).await?;
         reply
-            .check(expected)
+            .check(&[200, 201])
             .map_err(|error| issue_refused(&reply, error, permission))
     }
 }
@@ -380,6 +454,11 @@ impl Permission {
 }
 
 impl Verdict {
+    /// The verdict of a write that would be refused with this error.
+    pub(super) fn of_refusal(error: &Error) -> Self {
+        Self::Lacks(error.to_string(), error.help.clone().unwrap_or_default())
+    }
+
     /// The verdict of a request without an effect: a refusal proves that the permission is missing,
     /// a success proves nothing about writing; `unknown` is the reason then.
     pub(super) fn of_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
@@ -397,18 +476,34 @@ impl Verdict {
     }
 }
 
-/// The verdict by the scopes of a classic token; one of `sufficient` grants the permission.
-pub(super) fn by_scopes(permission: Permission, scopes: &[String], sufficient: &[&str]) -> Right {
+/// All permissions of a token. `others`: the reasons why those besides contents and pull requests are unknown, unless
+/// `required` shows that one is unnecessary.
+pub(super) fn rights(
+    contents: Verdict,
+    pulls: Verdict,
+    others: [String; 3],
+    required: Option<&RequiredRights>,
+) -> Vec<Right> {
+    use Permission::{Actions, Contents, Packages, PullRequests, Workflows};
+    let mut rights = vec![Contents.with(contents), PullRequests.with(pulls)];
+    for (permission, reason) in [Workflows, Actions, Packages].into_iter().zip(others) {
+        let unneeded = required.and_then(|required| permission.unneeded(required));
+        rights.push(unneeded.unwrap_or_else(|| permission.with(Verdict::Unknown(reason))));
+    }
+    rights
+}
+
+/// The verdict by the scopes of a token; one of `sufficient` grants the permission.
+pub(super) fn by_scopes(scopes: &[String], sufficient: &[&str]) -> Verdict {
     let evidence = format!("its scopes are `{}`", scopes.join(", "));
     let is_granted = scopes
         .iter()
         .any(|scope| sufficient.contains(&scope.as_str()));
-    permission.with(if is_granted {
-        Verdict::Has(evidence)
-    } else {
-        let sufficient = sufficient.join("` or `");
-        Verdict::Lacks(evidence, format!("give the token the scope `{sufficient}`"))
-    })
+    if is_granted {
+        return Verdict::Has(evidence);
+    }
+    let sufficient = sufficient.join("` or `");
+    Verdict::Lacks(evidence, format!("give the token the scope `{sufficient}`"))
 }
 
 #[cfg(test)]
@@ -420,7 +515,7 @@ mod tests {
         let verdict = |scopes: &[&str]| {
             let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
             matches!(
-                by_scopes(Permission::Contents, &scopes, &["repo", "public_repo"]).verdict,
+                by_scopes(&scopes, &["repo", "public_repo"]),
                 Verdict::Has(_)
             )
         };

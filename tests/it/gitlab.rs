@@ -154,7 +154,7 @@ fn unusable_tokens_and_projects_are_refused_before_any_write() {
         (
             |store| store.gitlab.scopes = vec!["read_api", "write_repository"],
             4,
-            "merge requests need `api`",
+            "give the token the scope `api`",
         ),
         (|store| store.gitlab.role = Some(20), 4, "below Developer"),
         (|store| store.archived = true, 4, "archived"),
@@ -645,7 +645,11 @@ fn reasons_of_gitlab_are_reported() {
         ("merge_time", 0, "may not be merged before"),
         ("draft_status", 1, "it is a draft"),
         ("locked_paths", 1, "a file is locked by another user"),
-        ("need_rebase", 1, "its branch must be rebased onto main"),
+        (
+            "need_rebase",
+            1,
+            "its branch must be rebased onto its target branch",
+        ),
         ("moon_phase", 0, "GitLab reports `moon_phase`"),
         ("preparing", 0, "GitLab is still checking"),
         ("ci_must_pass", 0, "its pipeline must succeed first"),
@@ -706,7 +710,7 @@ fn removal_from_the_merge_train_ends_the_wait() {
             run(&world, &PROMOTE).exits(0);
             assert_eq!(fake.store().gitlab.train, [1]);
         }
-        let train = "/merge_trains/merge_requests/1";
+        let train = "/merge_trains/main";
         let entered = if is_queued { 1 } else { 2 };
         fake.at(When::After, "GET", train, entered, |store| {
             store.gitlab.train.clear();
@@ -723,7 +727,7 @@ fn removal_from_the_merge_train_ends_the_wait() {
     pipeline(&fake, "success");
     run(&world, &PROMOTE).exits(0);
     let head = head(&fake);
-    let train = "/merge_trains/merge_requests/1";
+    let train = "/merge_trains/main";
     fake.at(When::After, "GET", train, 1, move |store| {
         store.gitlab.train.clear();
         store.scheduled.push((1, head));
@@ -777,7 +781,7 @@ fn doctor_checks_token_settings_and_version() {
         (
             |store| store.gitlab.scopes = vec!["read_api"],
             "permission_pull_requests",
-            "need `api`",
+            "its scopes are `read_api`",
         ),
         (
             |store| (store.gitlab.role, store.gitlab.maintainers_merge) = (Some(30), true),

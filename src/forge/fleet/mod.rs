@@ -8,7 +8,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use super::{Pull, Repo};
+use super::{Pull, PullState, Repo};
 use crate::{
     base::{error::Error, files::MAX_CONFIG_SIZE},
     git::{AheadCommit, Tree},
@@ -56,6 +56,22 @@ pub(crate) struct SurveyRequest {
     pub branch: String,
     /// The path of the configuration from the top of the repository.
     pub config: String,
+}
+
+impl SurveyRequest {
+    /// The pull requests of repin's branch into `base`, the newest last, and the last one that is open.
+    pub(super) fn own(
+        &self,
+        pulls: impl IntoIterator<Item = Pull>,
+        base: &str,
+    ) -> (Vec<Pull>, Option<Pull>) {
+        let is_own = |pull: &Pull| pull.own && pull.head == self.branch && pull.base == base;
+        let mut own: Vec<_> = pulls.into_iter().filter(is_own).collect();
+        own.sort_by_key(|pull| pull.number);
+        let mut newest = own.iter().rev();
+        let open = newest.find(|pull| pull.state == PullState::Open).cloned();
+        (own, open)
+    }
 }
 
 /// The result of surveying a repository.

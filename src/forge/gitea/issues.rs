@@ -21,9 +21,9 @@ use super::{
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Ability, Edit, Issue, RunMark,
+        Ability, Edit, EditNames, Issue, Kind, RunMark,
         http::Paging,
-        shared::{IssueRow, issues},
+        shared::{IssueRow, issues, no_issues},
     },
     oci::date,
 };
@@ -79,7 +79,11 @@ impl Gitea {
 
     pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        match self.http.new_issue(request, title, body, ISSUES).await {
+        match self
+            .http
+            .new_issue(request, &EditNames::STATE, [title, body], ISSUES)
+            .await
+        {
             Ok(issue) => Ok(issue),
             Err(error) => Err(self.without_issues(error).await),
         }
@@ -91,7 +95,9 @@ impl Gitea {
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        let edited = self.http.edit_issue(request, edit, &[200, 201], ISSUES);
+        let edited = self
+            .http
+            .edit_issue(request, &EditNames::STATE, edit, ISSUES);
         match edited.await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.without_issues(error).await),
@@ -104,7 +110,7 @@ impl Gitea {
         if self.version().await?.starts_workflows() {
             return Ok(Ability::Yes);
         }
-        let version = self.http.clean(&self.http.gitea_version().await?);
+        let version = self.http.clean(&self.http.version(Kind::Gitea).await?);
         Ok(Ability::No(format!(
             "{version} cannot start workflows on request, and starts them after a merge automatically, except with the token of a workflow run"
         )))
@@ -213,10 +219,7 @@ impl Gitea {
         if features.is_none_or(|features| features.has_issues != Some(false)) {
             return error;
         }
-        let message = format!("{}: the repository has no issues", error.message);
-        Error { message, ..error }
-            .class(Class::Refused)
-            .help("enable issues in the repository's settings")
+        no_issues(error, "repository")
     }
 
     /// Whether this run holds a claim that another run may have made concurrently; `error` if no run

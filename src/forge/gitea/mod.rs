@@ -22,9 +22,6 @@ use crate::base::error::Error;
 
 pub(super) use fleet::GiteaFleet;
 
-/// The maximum number of polls until the server's queue has done a task, which takes up to two seconds.
-const MAX_QUEUE_READS: u32 = 12;
-
 /// A git object in a response.
 #[derive(Deserialize)]
 struct ObjectRow {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gitea, MAX_QUEUE_READS, ObjectRow, repository::refused};
+use super::{Gitea, ObjectRow, repository::refused};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -167,7 +167,7 @@ fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
 impl Gitea {
     pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let state = match filter {
-            Pulls::Open => "open",
+            Pulls::Open | Pulls::OpenFrom(_) => "open",
             Pulls::Closed(_) => "closed",
         };
         let request = self
@@ -228,17 +228,10 @@ impl Gitea {
         let title = DRAFT.title(new.title, new.state);
         let body = json!({"title": title, "body": new.body, "head": new.head, "base": new.base});
         let what = format!("opening the pull request of {}", new.head);
-        let reply = match self
-            .http
-            .send(&self.request(Method::POST, "pulls", what).body(body))
-            .await
-        {
+        let request = self.request(Method::POST, "pulls", what).body(body);
+        let reply = match self.http.open_pull(&request).await? {
             Ok(reply) => reply,
-            // The caller checks whether a pull request is open.
-            Err(failure) if failure.unsure => {
-                return Ok(CreateOutcome::Unsure(failure.error.message));
-            }
-            Err(failure) => return Err(failure.error),
+            Err(outcome) => return Ok(outcome),
         };
         match reply.status.as_u16() {
             201 => Ok(CreateOutcome::New(Box::new(
@@ -367,27 +360,10 @@ impl Gitea {
             .await
     }
 
-    /// The server's queue updates an open pull request, and never a closed one.
-    pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
-        let max_reads = match pull.state {
-            PullState::Open => MAX_QUEUE_READS,
-            PullState::Closed | PullState::Merged(_) => 1,
-        };
-        for read in 1..=max_reads {
-            if self.is_at(pull.number, head).await? {
-                return Ok(true);
-            }
-            if read < max_reads {
-                self.http.back_off(1).await;
-            }
-        }
-        Ok(false)
-    }
-
     /// Whether `refs/pull/N/head`, the commit that the server shows for a pull request, is `commit`. The
     /// field `head.sha` is the head of the branch instead, which may differ: a queue of the server moves this
     /// reference after a push moved the branch.
-    pub(super) async fn is_at(&self, number: u64, commit: &str) -> Result<bool, Error> {
+    pub(crate) async fn shows(&self, number: u64, commit: &str) -> Result<bool, Error> {
         let name = format!("refs/pull/{number}/head");
         let what = format!("reading the head of pull request #{number}");
         let request = self.request(Method::GET, &format!("git/{name}"), what);

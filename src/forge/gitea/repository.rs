@@ -15,10 +15,10 @@ use super::{Gitea, nullable};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Permission, Push, Repo, RequiredRights, Right, Verdict,
+        Kind, Push, Repo, RequiredRights, Right, Verdict,
         fleet::FileListing,
         http::{Failure, Http, Reply, Request},
-        shared::{self, ARCHIVED},
+        shared::{self, ARCHIVED, version_numbers},
     },
     git::TreeEntry,
 };
@@ -84,19 +84,13 @@ impl From<RepositoryRow> for Repo {
 
 impl Gitea {
     pub(crate) async fn check_version(&self) -> Result<(), Error> {
-        let text = self.http.gitea_version().await?;
+        let text = self.http.version(Kind::Gitea).await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
         }
-        let reason = format!(
-            "version {} is not supported: repin needs Gitea {}.{} or Forgejo {OLDEST_FORGEJO}, or newer",
-            self.http.clean(&text),
-            OLDEST_GITEA.0,
-            OLDEST_GITEA.1
-        );
-        let what = format!("Gitea: the server at {}", self.http.base());
-        Err(Error::about(Class::Input, what, reason)
-            .help("upgrade the server, or promote with --apply in a clone and push"))
+        let (major, minor) = OLDEST_GITEA;
+        let oldest = format!("Gitea {major}.{minor} or Forgejo {OLDEST_FORGEJO}, or newer");
+        Err(self.http.unsupported(Kind::Gitea, &text, &oldest))
     }
 
     pub(crate) async fn repository(&self) -> Result<Repo, Error> {
@@ -145,22 +139,12 @@ impl Gitea {
             let contents = Verdict::Unknown(unknown("write:repository"));
             (contents, self.pulls_verdict(&pulls).await?)
         };
-        let mut rights = vec![
-            Permission::Contents.with(contents),
-            Permission::PullRequests.with(pulls),
+        let others = [
+            "Gitea has no such permission".to_owned(),
+            unknown("write:repository"),
+            unknown("write:package"),
         ];
-        for (permission, reason) in [
-            (
-                Permission::Workflows,
-                "Gitea has no such permission".to_owned(),
-            ),
-            (Permission::Actions, unknown("write:repository")),
-            (Permission::Packages, unknown("write:package")),
-        ] {
-            let unneeded = permission.unneeded(required);
-            rights.push(unneeded.unwrap_or_else(|| permission.with(Verdict::Unknown(reason))));
-        }
-        Ok(rights)
+        Ok(shared::rights(contents, pulls, others, Some(required)))
     }
 
     /// The scope `repository` covers pull requests, the scope `issue` their labels and comments.
@@ -221,11 +205,6 @@ pub(super) enum Version {
     Unknown,
 }
 
-#[derive(Deserialize)]
-struct VersionRow {
-    version: String,
-}
-
 impl Version {
     /// `1.24.0`, or for Forgejo `8.0.1+gitea-1.22.0`.
     pub(super) fn parse(text: &str) -> Self {
@@ -233,10 +212,9 @@ impl Version {
         let forgejo = text
             .split_once('+')
             .is_some_and(|(_, rest)| rest.starts_with("gitea"));
-        let mut numbers = own.split(['.', '-']).map(str::parse::<u32>);
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(major)), _) if forgejo => Self::Forgejo(major),
-            (Some(Ok(major)), Some(Ok(minor))) => Self::Gitea(major, minor),
+        match version_numbers(own) {
+            [Some(major), _] if forgejo => Self::Forgejo(major),
+            [Some(major), Some(minor)] => Self::Gitea(major, minor),
             _ => Self::Unknown,
         }
     }
@@ -282,19 +260,8 @@ impl Gitea {
 
 impl Http {
     pub(super) async fn parsed_version(&self) -> Result<Version, Error> {
-        let text = self.gitea_version().await?;
+        let text = self.version(Kind::Gitea).await?;
         Ok(Version::parse(&text))
-    }
-
-    /// The version of a Gitea or Forgejo, requested once for all of its repositories.
-    pub(super) async fn gitea_version(&self) -> Result<String, Error> {
-        let read = async || {
-            let request = Request::new(Method::GET, ["version"], "Gitea: reading its version");
-            let row: VersionRow = self.send(&request).await?.expect(&[200])?;
-            Ok(row.version)
-        };
-        let version = self.server.version.get_or_try_init(read).await;
-        version.cloned()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Github, branches::ObjectRow};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Ability, Edit, Issue, RunMark,
+        Ability, Edit, EditNames, Issue, RunMark,
         http::{Paging, Reply},
         shared::{IssueRow, issues},
     },
@@ -47,7 +47,9 @@ impl Github {
 
     pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {
         let request = self.request(Method::POST, "issues", "opening an issue");
-        self.http.new_issue(request, title, body, ISSUES).await
+        self.http
+            .new_issue(request, &EditNames::STATE, [title, body], ISSUES)
+            .await
     }
 
     pub(crate) async fn edit_issue(&self, number: u64, edit: &Edit<'_>) -> Result<(), Error> {
@@ -56,7 +58,9 @@ impl Github {
             &format!("issues/{number}"),
             format!("changing issue #{number}"),
         );
-        self.http.edit_issue(request, edit, &[200], ISSUES).await
+        self.http
+            .edit_issue(request, &EditNames::STATE, edit, ISSUES)
+            .await
     }
 
     pub(crate) async fn can_dispatch(&self, workflow: &str) -> Result<Ability, Error> {

@@ -114,7 +114,7 @@ impl Github {
     pub(crate) async fn pulls(&self, filter: Pulls<'_>) -> Result<Vec<Pull>, Error> {
         let request = self.request(Method::GET, "pulls", "listing pull requests");
         let request = match filter {
-            Pulls::Open => request.query("state", "open"),
+            Pulls::Open | Pulls::OpenFrom(_) => request.query("state", "open"),
             Pulls::Closed(head) => request
                 .query("state", "closed")
                 .query("head", format!("{}:{head}", self.owner)),
@@ -190,13 +190,9 @@ impl Github {
         });
         let what = format!("opening the pull request of {}", new.head);
         let request = self.request(Method::POST, "pulls", what).body(body);
-        let reply = match self.http.send(&request).await {
+        let reply = match self.http.open_pull(&request).await? {
             Ok(reply) => reply,
-            // The caller checks whether a pull request is open.
-            Err(failure) if failure.unsure => {
-                return Ok(CreateOutcome::Unsure(failure.error.message));
-            }
-            Err(failure) => return Err(failure.error),
+            Err(outcome) => return Ok(outcome),
         };
         let text = reply.text();
         match reply.status.as_u16() {

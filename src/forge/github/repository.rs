@@ -125,9 +125,9 @@ impl Github {
                     permission.with(Verdict::Lacks(reason, PUSH_HINT.to_owned()))
                 }
                 Some(scopes) if repo.public => {
-                    by_scopes(permission, scopes, &["repo", "public_repo"])
+                    permission.with(by_scopes(scopes, &["repo", "public_repo"]))
                 }
-                Some(scopes) => by_scopes(permission, scopes, &["repo"]),
+                Some(scopes) => permission.with(by_scopes(scopes, &["repo"])),
                 None if permission == Permission::PullRequests => self.pulls_right().await?,
                 None => permission.with(Verdict::Unknown(format!("reading works; {UNREPORTED}"))),
             });
@@ -207,7 +207,7 @@ fn workflows_right(repo: &Repo, required: &RequiredRights) -> Right {
         return right;
     }
     if let Some(scopes) = &repo.scopes {
-        return by_scopes(permission, scopes, &["workflow"]);
+        return permission.with(by_scopes(scopes, &["workflow"]));
     }
     let reason = format!(
         "{UNREPORTED}; GITHUB_TOKEN cannot have `workflows: write`, an app's or a person's token can"
@@ -221,7 +221,7 @@ fn packages(repo: &Repo, required: &RequiredRights) -> Right {
         return right;
     }
     match &repo.scopes {
-        Some(scopes) => by_scopes(permission, scopes, &["delete:packages"]),
+        Some(scopes) => permission.with(by_scopes(scopes, &["delete:packages"])),
         None => permission.with(Verdict::Unknown(UNREPORTED.to_owned())),
     }
 }

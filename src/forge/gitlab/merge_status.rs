@@ -1,76 +1,128 @@
 //! The reason for which GitLab merges a merge request or not.
 
-/// The meaning of `detailed_merge_status`
-/// (<https://docs.gitlab.com/api/merge_requests/#merge-status>).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MergeStatus {
+use Until::{Change, Check, Conflict, Edit, Pipeline, Ready, Rebase};
+
+/// The event after which a merge request may be merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// None: it can be merged.
     Ready,
     /// GitLab computes it in the background; each request for the merge request starts that again.
-    Checking,
-    /// A pipeline has not ended, or has not begun.
-    Pipeline(&'static str),
+    Check,
+    /// A pipeline ends, or begins.
+    Pipeline,
     Conflict,
-    /// It must be rebased onto its target branch.
-    Outdated,
-    /// The reason for which it may not be merged yet: people, other systems or time may change it.
-    Waiting(&'static str),
-    /// The reason for which it may not be merged as it is.
-    Blocked(&'static str),
-    /// A word of a later version.
-    Unknown(String),
+    /// It is rebased onto its target branch.
+    Rebase,
+    /// People, other systems or time change it.
+    Change,
+    /// It is changed: as it is, it may not be merged.
+    Edit,
+    /// That of a word of a later version.
+    Unknown,
 }
 
-impl MergeStatus {
-    pub(super) fn parse(word: &str) -> Self {
-        match word {
-            "mergeable" => Self::Ready,
-            "" | "unchecked" | "checking" | "preparing" | "approvals_syncing" => Self::Checking,
-            "ci_still_running" => Self::Pipeline("its pipeline is still running"),
-            "ci_must_pass" => Self::Pipeline("its pipeline must succeed first"),
-            "conflict" | "broken_status" => Self::Conflict,
-            "need_rebase" => Self::Outdated,
-            "not_approved" => Self::Waiting("a required approval is missing"),
-            "requested_changes" => Self::Waiting("a reviewer requested changes"),
-            "discussions_not_resolved" => Self::Waiting("a thread is not resolved"),
-            "merge_request_blocked" | "blocked_status" => {
-                Self::Waiting("another merge request blocks it")
-            }
-            "status_checks_must_pass" | "external_status_checks" => {
-                Self::Waiting("an external status check must pass")
-            }
-            "security_policy_violations" | "policies_denied" => {
-                Self::Waiting("a security policy is not satisfied")
-            }
-            "security_policy_pipeline_check" => {
-                Self::Waiting("the pipelines of a security policy must succeed")
-            }
-            "merge_time" => Self::Waiting("it may not be merged before the configured time"),
-            "not_open" => Self::Blocked("it is not open"),
-            "draft_status" => Self::Blocked("it is a draft"),
-            "commits_status" => Self::Blocked("its branch is missing, or has no commits"),
-            "jira_association_missing" => {
-                Self::Blocked("its title or description must name a Jira issue")
-            }
-            "locked_paths" | "locked_lfs_files" => {
-                Self::Blocked("a file is locked by another user")
-            }
-            "title_regex" | "title_not_matching" => {
-                Self::Blocked("its title does not match the pattern of the project")
-            }
-            other => Self::Unknown(other.to_owned()),
+/// The event, and the reason in messages, of a word of `detailed_merge_status`; `None` for a word of a later version
+/// (<https://docs.gitlab.com/api/merge_requests/#merge-status>).
+pub(super) fn meaning(word: &str) -> Option<(Until, &'static str)> {
+    Some(match word {
+        "mergeable" => (Ready, "it can be merged"),
+        "" | "unchecked" | "checking" | "preparing" | "approvals_syncing" => {
+            (Check, "GitLab is still checking whether it can be merged")
         }
-    }
+        "ci_still_running" => (Pipeline, "its pipeline is still running"),
+        "ci_must_pass" => (Pipeline, "its pipeline must succeed first"),
+        "conflict" | "broken_status" => (Conflict, "it has a conflict"),
+        "need_rebase" => (Rebase, "its branch must be rebased onto its target branch"),
+        "not_approved" => (Change, "a required approval is missing"),
+        "requested_changes" => (Change, "a reviewer requested changes"),
+        "discussions_not_resolved" => (Change, "a thread is not resolved"),
+        "merge_request_blocked" | "blocked_status" => (Change, "another merge request blocks it"),
+        "status_checks_must_pass" => (Change, "an external status check must pass"),
+        "external_status_checks" => (Change, "an external status check must pass"),
+        "security_policy_violations" => (Change, "a security policy is not satisfied"),
+        "policies_denied" => (Change, "a security policy is not satisfied"),
+        "security_policy_pipeline_check" => {
+            (Change, "the pipelines of a security policy must succeed")
+        }
+        "merge_time" => (Change, "it may not be merged before the configured time"),
+        "not_open" => (Edit, "it is not open"),
+        "draft_status" => (Edit, "it is a draft"),
+        "commits_status" => (Edit, "its branch is missing, or has no commits"),
+        "jira_association_missing" => (Edit, "its title or description must name a Jira issue"),
+        "locked_paths" | "locked_lfs_files" => (Edit, "a file is locked by another user"),
+        "title_regex" | "title_not_matching" => {
+            (Edit, "its title does not match the pattern of the project")
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The words of the documentation and of the source (`app/graphql/types/merge_requests/detailed_merge_status_enum.rb`).
     #[test]
-    fn unknown_status_is_no_verdict() {
-        assert_eq!(MergeStatus::parse("mergeable"), MergeStatus::Ready);
-        assert_eq!(MergeStatus::parse("preparing"), MergeStatus::Checking);
-        let unknown = MergeStatus::Unknown("moon_phase".to_owned());
-        assert_eq!(MergeStatus::parse("moon_phase"), unknown);
+    fn every_word_has_its_meaning() {
+        for (words, until, reason) in [
+            (&["mergeable"][..], Ready, "can be merged"),
+            (
+                &[
+                    "unchecked",
+                    "checking",
+                    "preparing",
+                    "approvals_syncing",
+                    "",
+                ],
+                Check,
+                "is still checking",
+            ),
+            (&["ci_still_running"], Pipeline, "still running"),
+            (&["ci_must_pass"], Pipeline, "must succeed"),
+            (&["conflict", "broken_status"], Conflict, "conflict"),
+            (&["need_rebase"], Rebase, "rebased"),
+            (&["not_approved"], Change, "approval"),
+            (&["requested_changes"], Change, "requested changes"),
+            (&["discussions_not_resolved"], Change, "thread"),
+            (
+                &["merge_request_blocked", "blocked_status"],
+                Change,
+                "another merge request",
+            ),
+            (
+                &["status_checks_must_pass", "external_status_checks"],
+                Change,
+                "external status check",
+            ),
+            (
+                &["security_policy_violations", "policies_denied"],
+                Change,
+                "security policy",
+            ),
+            (
+                &["security_policy_pipeline_check"],
+                Change,
+                "pipelines of a security policy",
+            ),
+            (&["merge_time"], Change, "configured time"),
+            (&["not_open"], Edit, "not open"),
+            (&["draft_status"], Edit, "draft"),
+            (&["commits_status"], Edit, "branch is missing"),
+            (&["jira_association_missing"], Edit, "Jira"),
+            (&["locked_paths", "locked_lfs_files"], Edit, "locked"),
+            (
+                &["title_regex", "title_not_matching"],
+                Edit,
+                "title does not match",
+            ),
+        ] {
+            for word in words {
+                let (known, text) = meaning(word).unwrap();
+                assert_eq!(known, until, "{word}");
+                assert!(text.contains(reason), "{word}: {text}");
+            }
+        }
+        assert_eq!(meaning("moon_phase"), None);
     }
 }

@@ -9,11 +9,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus, pull_requests::Row};
+use super::{ANOTHER_TOKEN, Gitlab, merge_status::Until, pull_requests::Row};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        Merge, MergeMethod, Pull, Queue, Status, StatusKind, StatusResult,
+        Item, Merge, MergeMethod, Pull, Queue, Status, StatusKind, StatusResult,
         http::{Paging, Reply, Request},
         shared,
     },
@@ -118,8 +118,8 @@ impl Gitlab {
             }
         }
         if let Some(pipeline) = pipeline {
-            let passes_skipped = self.project().await?.passes_skipped_pipelines();
-            let passes = pipeline.status == "skipped" && passes_skipped;
+            let skipped = self.project().await?.allow_merge_on_skipped_pipeline;
+            let passes = pipeline.status == "skipped" && skipped == Some(true);
             statuses.push(Status {
                 context: PIPELINE.to_owned(),
                 result: result(&pipeline.status, passes),
@@ -146,16 +146,13 @@ impl Gitlab {
         commit: &str,
         pull: Option<u64>,
     ) -> Result<Option<PipelineRow>, Error> {
-        let what = "reading pipelines";
-        let request = match pull {
-            Some(number) => {
-                self.of_merge_request(Method::GET, number, &["pipelines"], what)
-                    .await?
-            }
-            None => self
-                .request(Method::GET, &["pipelines"], what)
-                .await?
-                .query("sha", commit),
+        let (path, verb) = (["pipelines"], "reading the pipelines of");
+        let request = if let Some(number) = pull {
+            let item = Item::Pull(number);
+            self.of_item(Method::GET, item, &path, verb).await?
+        } else {
+            let request = self.request(Method::GET, &path, "reading pipelines");
+            request.await?.query("sha", commit)
         };
         let mut rows: Vec<PipelineRow> = self.http.pages(&request, Paging::NextPage).await?;
         rows.retain(|row| counts(Some(&row.reference), pull));
@@ -182,8 +179,8 @@ impl Gitlab {
     }
 
     pub(crate) async fn required_contexts(&self) -> Result<Option<Vec<String>>, Error> {
-        let required = self.project().await?.requires_pipelines();
-        let contexts = required.then(|| PIPELINE.to_owned());
+        let required = self.project().await?.only_allow_merge_if_pipeline_succeeds;
+        let contexts = (required == Some(true)).then(|| PIPELINE.to_owned());
         Ok(Some(contexts.into_iter().collect()))
     }
 }
@@ -195,11 +192,19 @@ enum Attempt {
     Again(Merge),
 }
 
-/// GitLab answers 401 to a token whose owner may not merge.
-fn may_not_merge(reply: &Reply, pull: &Pull) -> Error {
-    let reason = format!("the token's owner may not merge into {}", pull.base);
-    Error::about(Class::Denied, reply.what(), reason)
-        .help("let its role merge in the settings of the protected branch, or use another token")
+/// Fails if GitLab denied a request about a merge: it answers 401 to a token whose owner may not merge.
+fn check_may_merge(reply: &Reply, pull: &Pull) -> Result<(), Error> {
+    match reply.status.as_u16() {
+        401 => {
+            let reason = format!("the token's owner may not merge into {}", pull.base);
+            let error = Error::about(Class::Denied, reply.what(), reason);
+            Err(error.help(
+                "let its role merge in the settings of the protected branch, or use another token",
+            ))
+        }
+        403 => Err(reply.error().help(ANOTHER_TOKEN)),
+        _ => Ok(()),
+    }
 }
 
 impl Gitlab {
@@ -219,9 +224,9 @@ impl Gitlab {
         if let Some(pull) = pull
             && let Some(row) = self.row(pull.number).await?
         {
-            match row.status() {
-                MergeStatus::Outdated | MergeStatus::Conflict => return Ok(true),
-                MergeStatus::Ready => return Ok(false),
+            match row.status().0 {
+                Until::Rebase | Until::Conflict => return Ok(true),
+                Until::Ready => return Ok(false),
                 _ => {}
             }
         }
@@ -238,7 +243,6 @@ impl Gitlab {
 
     /// Requests the merge until GitLab accepts it, or its state explains the refusal.
     async fn request_merge(&self, pull: &Pull, head: &str, auto: bool) -> Result<Merge, Error> {
-        self.check_token_kind()?;
         self.check_merge_method().await?;
         let request = self.merge_request(pull, head, auto).await?;
         let attempts = self.http.policy().attempts;
@@ -260,10 +264,9 @@ impl Gitlab {
             let name = self.auto_merge_parameter(project).await?;
             body.insert(name.to_owned(), json!(true));
         }
-        let what = format!("merging !{number}");
-        let mut request = if project.has_merge_trains() {
-            let number = number.to_string();
-            let path = ["merge_trains", "merge_requests", &number];
+        let mut request = if project.merge_trains_enabled == Some(true) {
+            let path = ["merge_trains", "merge_requests", &number.to_string()];
+            let what = format!("adding !{number} to the merge train");
             self.request(Method::POST, &path, what).await?.repeatable()
         } else {
             if let Some(message) = self.message_of(pull, head).await? {
@@ -276,8 +279,8 @@ impl Gitlab {
                     body.insert("squash_commit_message".to_owned(), message);
                 }
             }
-            let path = ["merge"];
-            self.of_merge_request(Method::PUT, number, &path, what)
+            let item = Item::Pull(number);
+            self.of_item(Method::PUT, item, &["merge"], "merging")
                 .await?
         };
         request.handles_unauthorized = true;
@@ -302,13 +305,12 @@ impl Gitlab {
         auto: bool,
     ) -> Result<Attempt, Error> {
         let reply = self.http.write(request).await?;
+        check_may_merge(&reply, pull)?;
         let text = reply.text();
         match reply.status.as_u16() {
             200 => return self.accepted(&reply),
             201 => return Ok(Attempt::Done(self.queued(pull).await?)),
             202 => return Ok(Attempt::Done(Merge::Scheduled)),
-            401 => return Err(may_not_merge(&reply, pull)),
-            403 => return Err(reply.error().help(ANOTHER_TOKEN)),
             400 | 404 | 405 | 406 | 409 | 422 => {}
             _ => return Err(reply.error()),
         }
@@ -316,36 +318,25 @@ impl Gitlab {
             return Ok(Attempt::Done(Merge::Refused(text)));
         };
         let later = |reason: &str| Merge::Later(format!("{reason} ({text})"));
-        Ok(match (now.state.as_str(), now.status()) {
+        let (until, reason) = now.status();
+        let reason = self.http.clean(&reason);
+        Ok(match (now.state.as_str(), until) {
             ("merged", _) => Attempt::Done(Merge::Merged),
             ("closed", _) => Attempt::Done(Merge::Refused("it is closed".to_owned())),
             ("locked", _) => Attempt::Again(later("GitLab is merging it")),
             _ if !now.is_at(head) => Attempt::Again(later("GitLab shows another head")),
             _ if now.is_scheduled() => Attempt::Done(Merge::Scheduled),
-            (_, MergeStatus::Checking) => {
-                Attempt::Again(later("GitLab is still checking whether it can be merged"))
-            }
-            (_, MergeStatus::Pipeline(reason)) if auto => Attempt::Again(later(reason)),
-            (_, MergeStatus::Pipeline(reason)) => Attempt::Done(later(reason)),
-            (_, MergeStatus::Unknown(word)) => {
-                let word = self.http.clean(&word);
-                Attempt::Done(later(&format!("GitLab reports `{word}`")))
-            }
+            (_, Until::Check) => Attempt::Again(later(&reason)),
+            (_, Until::Pipeline) if auto => Attempt::Again(later(&reason)),
+            (_, Until::Pipeline | Until::Unknown) => Attempt::Done(later(&reason)),
             // `wait` requests it again.
-            (_, MergeStatus::Waiting(reason)) if auto => Attempt::Done(later(reason)),
-            (_, MergeStatus::Waiting(reason) | MergeStatus::Blocked(reason)) => {
+            (_, Until::Change) if auto => Attempt::Done(later(&reason)),
+            (_, Until::Change | Until::Edit | Until::Conflict | Until::Rebase) => {
                 Attempt::Done(Merge::Refused(format!("{reason} ({text})")))
             }
-            (_, MergeStatus::Conflict) => {
-                Attempt::Done(Merge::Refused(format!("it has a conflict ({text})")))
-            }
-            (_, MergeStatus::Outdated) => Attempt::Done(Merge::Refused(format!(
-                "its branch must be rebased onto {} ({text})",
-                pull.base
-            ))),
             // Depending on the version and the pipeline, GitLab schedules only a merge that has to wait.
-            (_, MergeStatus::Ready) if auto => Attempt::Done(Merge::Clean(text)),
-            (_, MergeStatus::Ready) => Attempt::Again(Merge::Refused(self.with_error(text, now))),
+            (_, Until::Ready) if auto => Attempt::Done(Merge::Clean(text)),
+            (_, Until::Ready) => Attempt::Again(Merge::Refused(self.with_error(text, now))),
         })
     }
 
@@ -375,19 +366,14 @@ impl Gitlab {
         if row.is_none_or(|row| !row.is_scheduled()) {
             return Ok(false);
         }
-        self.check_token_kind()?;
-        let what = format!("canceling the scheduled merge of !{}", pull.number);
+        let (item, verb) = (Item::Pull(pull.number), "canceling the scheduled merge of");
         let path = ["cancel_merge_when_pipeline_succeeds"];
-        let request = self.of_merge_request(Method::POST, pull.number, &path, what);
+        let request = self.of_item(Method::POST, item, &path, verb);
         let mut request = request.await?.repeatable();
         request.handles_unauthorized = true;
         let reply = self.http.write(&request).await?;
-        match reply.status.as_u16() {
-            200 | 201 => {}
-            401 => return Err(may_not_merge(&reply, pull)),
-            403 => return Err(reply.error().help(ANOTHER_TOKEN)),
-            _ => return Err(reply.error()),
-        }
+        check_may_merge(&reply, pull)?;
+        reply.check(&[200, 201])?;
         let row = self.row(pull.number).await?;
         if row.is_some_and(|row| row.is_scheduled()) {
             let reason = "the merge is still scheduled";
@@ -397,35 +383,27 @@ impl Gitlab {
     }
 
     pub(crate) async fn queue(&self, pull: &Pull) -> Result<Queue, Error> {
-        if !self.project().await?.has_merge_trains() {
+        if self.project().await?.merge_trains_enabled != Some(true) {
             return Ok(Queue::Missing);
-        }
-        let number = pull.number.to_string();
-        let path = ["merge_trains", "merge_requests", &number];
-        let what = format!("looking for !{number} in the merge train");
-        let request = self.request(Method::GET, &path, what).await?;
-        let row: Option<TrainRow> = self.http.find(&request, &[404]).await?;
-        let Some(row) = row else {
-            let row = self.row(pull.number).await?;
-            return Ok(if row.is_some_and(|row| row.is_scheduled()) {
-                Queue::Outside
-            } else {
-                Queue::Unscheduled
-            });
-        };
-        if matches!(&*row.status, "merged" | "skip_merged") {
-            return Ok(Queue::Outside);
         }
         let what = format!("reading the merge train of {}", pull.base);
         let path = ["merge_trains", &pull.base];
         let request = self.request(Method::GET, &path, what).await?;
         let request = request.query("scope", "active").query("sort", "asc");
-        let rows: Vec<TrainRow> = self.http.pages(&request, Paging::NextPage).await?;
-        let before = rows
-            .iter()
-            .position(|row| row.merge_request.iid == pull.number);
-        let position = before.map_or(0, |before| before as u64 + 1);
-        Ok(Queue::Waiting(position, self.http.clean(&row.status)))
+        let mut rows = self
+            .http
+            .pages(&request, Paging::NextPage)
+            .await?
+            .into_iter();
+        let is_own = |(_, row): &(u64, TrainRow)| row.merge_request.iid == pull.number;
+        if let Some((position, row)) = (1..).zip(&mut rows).find(is_own) {
+            return Ok(Queue::Waiting(position, self.http.clean(&row.status)));
+        }
+        // One that the train merges is not on it any more.
+        Ok(match self.row(pull.number).await? {
+            Some(row) if row.state == "opened" && !row.is_scheduled() => Queue::Unscheduled,
+            _ => Queue::Outside,
+        })
     }
 
     async fn queued(&self, pull: &Pull) -> Result<Merge, Error> {

@@ -12,11 +12,14 @@ mod merging;
 mod pull_requests;
 mod repository;
 
+use std::rc::Rc;
+
 use reqwest::Method;
 use tokio::sync::OnceCell;
 
 use super::{
-    MergeMethod, Settings, Sign, Target, Token,
+    Item, MergeMethod, Settings, Sign, Target, Token, Words,
+    fleet::RepositoryName,
     http::{Http, Request},
     token::TokenHeader,
 };
@@ -29,7 +32,7 @@ use repository::Project;
 /// A project on GitLab.
 #[derive(Debug)]
 pub(crate) struct Gitlab {
-    pub(super) http: Http,
+    pub(super) http: Rc<Http>,
     /// Its groups, with slashes in between.
     owner: String,
     name: String,
@@ -52,7 +55,12 @@ impl Gitlab {
     ) -> Result<Self, Error> {
         Ok(Self {
             merges_unchecked: settings.merges_unchecked,
-            http: Http::new(&target.api, token, TokenHeader::Private, settings)?,
+            http: Rc::new(Http::new(
+                &target.api,
+                token,
+                TokenHeader::Private,
+                settings,
+            )?),
             owner: target.owner.clone(),
             name: target.name.clone(),
             method,
@@ -61,33 +69,57 @@ impl Gitlab {
         })
     }
 
+    /// A project that is only read.
+    fn read_only(http: &Rc<Http>, repository: &RepositoryName) -> Self {
+        Self {
+            http: Rc::clone(http),
+            owner: repository.owner.clone(),
+            name: repository.name.clone(),
+            method: MergeMethod::Auto,
+            sign: Sign::Never,
+            merges_unchecked: false,
+            project: OnceCell::new(),
+        }
+    }
+
     fn full_name(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// A request below the project.
+    /// A request below the project. A segment of the path may contain slashes.
     async fn request(
         &self,
         method: Method,
         path: &[&str],
         what: impl Into<String>,
     ) -> Result<Request, Error> {
-        let project = self.project().await?.id;
+        if method != Method::GET {
+            self.check_token_kind()?;
+        }
+        let project = self.project().await?.id.to_string();
         let what = format!("GitLab: {}", what.into());
-        Ok(below_project(method, project, path, what))
+        let mut request = Request::new(method, ["projects"], what);
+        let path = path.iter().map(|&part| part.to_owned());
+        request.path.extend([project].into_iter().chain(path));
+        Ok(request)
     }
 
-    /// A request below a merge request.
-    async fn of_merge_request(
+    /// A request below a merge request or an issue. `verb`: the part of its purpose before their number.
+    async fn of_item(
         &self,
         method: Method,
-        number: u64,
+        item: Item,
         path: &[&str],
-        what: impl Into<String>,
+        verb: &str,
     ) -> Result<Request, Error> {
+        let (kind, number, mark) = match item {
+            Item::Pull(number) => ("merge_requests", number, Words::MERGE_REQUEST.mark(number)),
+            Item::Issue(number) => ("issues", number, format!("#{number}")),
+        };
         let number = number.to_string();
-        let top = ["merge_requests", &number];
-        self.request(method, &[&top, path].concat(), what).await
+        let path = [&[kind, &number], path].concat();
+        let what = format!("{verb} {mark}");
+        self.request(method, &path, what).await
     }
 
     /// Fails if GitLab refuses every write of the token: that of a job may read, and push to its project.
@@ -95,42 +127,13 @@ impl Gitlab {
         if !self.http.token().is_of_job() {
             return Ok(());
         }
-        let reason =
-            "CI_JOB_TOKEN cannot open, change or merge merge requests, and cannot write issues";
+        let reason = format!("{OF_JOB}, and cannot write issues");
         Err(Error::about(Class::Denied, "GitLab: the token", reason).help(ANOTHER_TOKEN))
     }
 }
 
-/// The error of a project that does not exist for the token of a job. For most requests, and for this one, such a token
-/// counts as none, so it shows public projects only
-/// (<https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access>).
-fn unreadable_by_job(error: Error) -> Error {
-    let message = format!(
-        "{}: CI_JOB_TOKEN cannot open, change or merge merge requests, and shows only public projects",
-        error.message
-    );
-    Error { message, ..error }
-        .class(Class::Denied)
-        .help(ANOTHER_TOKEN)
-}
-
-/// The request for a project by its name. The redirect of a renamed project is handled by the caller.
-fn named_project(full_name: String, what: String) -> Request {
-    let mut request = Request::new(Method::GET, ["projects"], what);
-    request.path.push(full_name);
-    request.handles_redirect = true;
-    request
-}
-
-/// A request below a project. A segment of the path may contain slashes.
-fn below_project(method: Method, number: u64, path: &[&str], what: String) -> Request {
-    let mut request = Request::new(method, ["projects"], what);
-    request.path.push(number.to_string());
-    request
-        .path
-        .extend(path.iter().map(|&part| part.to_owned()));
-    request
-}
+/// The limits of the token of a job.
+const OF_JOB: &str = "CI_JOB_TOKEN cannot open, change or merge merge requests";
 
 /// The remedy for a token that cannot use the API, or only read.
 const ANOTHER_TOKEN: &str = "set REPIN_FORGE_TOKEN to a project access token with the scope `api` and the role Developer \

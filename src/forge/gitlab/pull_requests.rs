@@ -4,12 +4,15 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus};
+use super::{
+    ANOTHER_TOKEN, Gitlab,
+    merge_status::{self, Until},
+};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Mergeable, MergedPull, Merger,
-        NewPull, Poll, Pull, PullState, Pulls, Readiness,
+        BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, Mergeable, MergedPull,
+        Merger, NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Request},
     },
 };
@@ -56,7 +59,7 @@ struct DiffRefs {
 
 impl Row {
     pub(super) fn pull(self, project: u64) -> Pull {
-        let status = self.status();
+        let (until, _) = self.status();
         let state = match self.state.as_str() {
             "merged" => PullState::Merged(self.merge_commit()),
             // GitLab locks a merge request while it merges it.
@@ -69,12 +72,12 @@ impl Row {
             Some(false) => Readiness::Ready,
             None => state_by_title,
         };
-        let mergeable = match status {
-            MergeStatus::Conflict => Mergeable::Conflict,
+        let mergeable = match until {
+            Until::Conflict => Mergeable::Conflict,
             _ if self.has_conflicts == Some(true) => Mergeable::Conflict,
-            MergeStatus::Outdated => Mergeable::Behind,
-            MergeStatus::Ready => Mergeable::Yes,
-            MergeStatus::Checking => Mergeable::Checking,
+            Until::Rebase => Mergeable::Behind,
+            Until::Ready => Mergeable::Yes,
+            Until::Check => Mergeable::Checking,
             _ => Mergeable::Unknown,
         };
         Pull {
@@ -103,11 +106,16 @@ impl Row {
         }
     }
 
-    pub(super) fn status(&self) -> MergeStatus {
+    /// The event after which it may be merged, and the reason.
+    pub(super) fn status(&self) -> (Until, String) {
         if self.rebase_in_progress == Some(true) {
-            return MergeStatus::Checking;
+            return (Until::Check, "GitLab is rebasing it".to_owned());
         }
-        MergeStatus::parse(self.detailed_merge_status.as_deref().unwrap_or_default())
+        let word = self.detailed_merge_status.as_deref().unwrap_or_default();
+        match merge_status::meaning(word) {
+            Some((until, reason)) => (until, reason.to_owned()),
+            None => (Until::Unknown, format!("GitLab reports `{word}`")),
+        }
     }
 
     pub(super) fn is_at(&self, commit: &str) -> bool {
@@ -132,16 +140,16 @@ impl Gitlab {
             .await?;
         let request = match filter {
             Pulls::Open => request.query("state", "opened"),
+            Pulls::OpenFrom(head) => request
+                .query("state", "opened")
+                .query("source_branch", head),
             Pulls::Closed(head) => request.query("state", "all").query("source_branch", head),
         };
         let rows: Result<Vec<Row>, Error> = self.http.pages(&request, Paging::NextPage).await;
         let project = self.project().await?;
         // GitLab refuses the listing if merge requests are disabled.
         let rows = match (rows, project.unusable()) {
-            (Err(error), Some((reason, hint))) if error.class == Class::Denied => {
-                let what = format!("GitLab: {}", self.full_name());
-                return Err(Error::about(Class::Denied, what, reason).help(hint));
-            }
+            (Err(error), Some(reason)) if error.class == Class::Denied => return Err(reason),
             (rows, _) => rows?,
         };
         let project = project.id;
@@ -163,24 +171,12 @@ impl Gitlab {
         commit: &str,
         base: &str,
     ) -> Result<Option<u64>, Error> {
-        let project = self.project().await?;
         // Without merge requests, their listing is refused.
-        if project.unusable().is_some() {
+        if self.project().await?.unusable().is_some() {
             return Ok(None);
         }
-        let what = format!("listing the merge requests of {head}");
-        let request = self.request(Method::GET, &["merge_requests"], what).await?;
-        let request = request
-            .query("state", "opened")
-            .query("source_branch", head);
-        let rows: Vec<Row> = self.http.pages(&request, Paging::NextPage).await?;
-        let mut pulls: Vec<Pull> = rows.into_iter().map(|row| row.pull(project.id)).collect();
-        pulls.retain(|pull| {
-            pull.own
-                && pull.state == PullState::Open
-                && pull.head == head
-                && pull.head_commit == commit
-        });
+        let mut pulls = self.pulls(Pulls::OpenFrom(head)).await?;
+        pulls.retain(|pull| pull.head_commit == commit);
         let into_base = pulls.iter().find(|pull| pull.base == base);
         Ok(into_base.or(pulls.first()).map(|pull| pull.number))
     }
@@ -191,8 +187,7 @@ impl Gitlab {
 
     /// The request for a merge request.
     async fn reading(&self, number: u64) -> Result<Request, Error> {
-        let what = format!("reading merge request !{number}");
-        let request = self.of_merge_request(Method::GET, number, &[], what);
+        let request = self.of_item(Method::GET, Item::Pull(number), &[], "reading");
         Ok(request.await?.query("include_rebase_in_progress", true))
     }
 
@@ -231,7 +226,6 @@ impl Gitlab {
     }
 
     pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
-        self.check_token_kind()?;
         // GitLab opens a merge request into a branch that does not exist.
         if self.branch(new.base).await?.is_none() {
             let what = format!("GitLab: opening the merge request of {}", new.head);
@@ -244,18 +238,14 @@ impl Gitlab {
         let body = json!({
             "source_branch": new.head, "target_branch": new.base,
             "title": DRAFT.title(new.title, new.state), "description": new.body,
-            "remove_source_branch": project.removes_source_branches(),
+            "remove_source_branch": project.remove_source_branch_after_merge == Some(true),
             "squash": self.squashes(project),
         });
         let what = format!("opening the merge request of {}", new.head);
         let request = self.request(Method::POST, &["merge_requests"], what);
-        let reply = match self.http.send(&request.await?.body(body)).await {
+        let reply = match self.http.open_pull(&request.await?.body(body)).await? {
             Ok(reply) => reply,
-            // The caller checks whether a merge request is open.
-            Err(failure) if failure.unsure => {
-                return Ok(CreateOutcome::Unsure(failure.error.message));
-            }
-            Err(failure) => return Err(failure.error),
+            Err(outcome) => return Ok(outcome),
         };
         let text = reply.text();
         match reply.status.as_u16() {
@@ -289,11 +279,9 @@ impl Gitlab {
     }
 
     pub(crate) async fn edit_pull(&self, number: u64, edit: &Edit<'_>) -> Result<Pull, Error> {
-        self.check_token_kind()?;
         let spell = |title: &str, state| DRAFT.title(title, state);
         let body = edit.request_body(&EditNames::EVENT, spell);
-        let what = format!("changing merge request !{number}");
-        let request = self.of_merge_request(Method::PUT, number, &[], what);
+        let request = self.of_item(Method::PUT, Item::Pull(number), &[], "changing");
         let reply = self.http.write(&request.await?.body(body)).await?;
         let project = self.project().await?.id;
         match reply.status.as_u16() {
@@ -323,22 +311,9 @@ impl Gitlab {
         .help("change promote.title or rollback.title, or use --pr draft"))
     }
 
-    /// GitLab updates an open merge request in the background after a push, and never a closed one.
-    pub(crate) async fn shows_head(&self, pull: &Pull, head: &str) -> Result<bool, Error> {
-        let max_reads = match pull.state {
-            PullState::Open => self.http.policy().attempts,
-            PullState::Closed | PullState::Merged(_) => 1,
-        };
-        for read in 1..=max_reads {
-            let row = self.row(pull.number).await?;
-            if row.is_some_and(|row| row.is_at(head)) {
-                return Ok(true);
-            }
-            if read < max_reads {
-                self.http.back_off(read).await;
-            }
-        }
-        Ok(false)
+    pub(crate) async fn shows(&self, number: u64, head: &str) -> Result<bool, Error> {
+        let row = self.row(number).await?;
+        Ok(row.is_some_and(|row| row.is_at(head)))
     }
 }
 

@@ -1,15 +1,16 @@
 //! The project, the permissions of a token, and the version of the server.
 
+use regex::Regex;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{ANOTHER_TOKEN, Gitlab, named_project, unreadable_by_job};
+use super::{ANOTHER_TOKEN, Gitlab, OF_JOB};
 use crate::{
     base::error::{Class, Error},
     forge::{
-        MergeMethod, Permission, Push, Repo, RequiredRights, Right, Verdict,
+        Kind, MergeMethod, Push, Repo, RequiredRights, Right, Verdict,
         http::{Http, Paging, Reply, Request, renamed},
-        shared::{self, ARCHIVED},
+        shared::{self, ARCHIVED, by_scopes, version_numbers},
     },
 };
 
@@ -40,10 +41,10 @@ pub(super) struct Project {
     permissions: Option<Permissions>,
     merge_method: Option<String>,
     squash_option: Option<String>,
-    only_allow_merge_if_pipeline_succeeds: Option<bool>,
-    allow_merge_on_skipped_pipeline: Option<bool>,
-    merge_trains_enabled: Option<bool>,
-    remove_source_branch_after_merge: Option<bool>,
+    pub(super) only_allow_merge_if_pipeline_succeeds: Option<bool>,
+    pub(super) allow_merge_on_skipped_pipeline: Option<bool>,
+    pub(super) merge_trains_enabled: Option<bool>,
+    pub(super) remove_source_branch_after_merge: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -86,9 +87,12 @@ struct LevelRow {
     deploy_key_id: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct VersionRow {
-    version: String,
+/// The answer about a project by its name.
+pub(super) enum Lookup {
+    Present(Box<Project>),
+    /// The new name if GitLab reports it.
+    Moved(Option<String>, Error),
+    Missing(Error),
 }
 
 impl Project {
@@ -108,51 +112,33 @@ impl Project {
         level.is_some_and(|level| level == "disabled")
     }
 
-    /// The setting that prevents every promotion, and the remedy.
-    pub(super) fn disabled(&self) -> Option<(String, &'static str)> {
-        if Self::is_disabled(self.merge_requests_access_level.as_ref()) {
-            return Some((
-                "merge requests are disabled".to_owned(),
-                "enable merge requests in the project's settings, or use --apply in a clone and push",
-            ));
-        }
-        if self.mirror == Some(true) {
-            return Some((
-                "the project is a mirror: GitLab replaces its branches".to_owned(),
-                "point forge.repository at the mirrored project",
-            ));
-        }
-        None
+    fn refusal(&self, reason: &str, hint: &str) -> Error {
+        let what = format!("GitLab: {}", self.path_with_namespace);
+        Error::about(Class::Denied, what, reason).help(hint)
     }
 
-    /// The setting or the role that prevents every promotion, and the remedy.
-    pub(super) fn unusable(&self) -> Option<(String, &'static str)> {
-        if let Some(disabled) = self.disabled() {
-            return Some(disabled);
+    /// The error of a setting that prevents every promotion.
+    pub(super) fn disabled(&self) -> Option<Error> {
+        if Self::is_disabled(self.merge_requests_access_level.as_ref()) {
+            let hint = "enable merge requests in the project's settings, or use --apply in a clone and push";
+            return Some(self.refusal("merge requests are disabled", hint));
         }
-        let role = self.role().filter(|role| *role < DEVELOPER)?;
-        let reason = format!("the role of the token is below Developer (access level {role})");
-        Some((reason, ANOTHER_TOKEN))
+        let reason = "the project is a mirror: GitLab replaces its branches";
+        let mirror = || self.refusal(reason, "point forge.repository at the mirrored project");
+        (self.mirror == Some(true)).then(mirror)
+    }
+
+    /// The error of a setting or a role that prevents every promotion.
+    pub(super) fn unusable(&self) -> Option<Error> {
+        let role = self.role().filter(|role| *role < DEVELOPER).map(|role| {
+            let reason = format!("the role of the token is below Developer (access level {role})");
+            self.refusal(&reason, ANOTHER_TOKEN)
+        });
+        self.disabled().or(role)
     }
 
     pub(super) fn has_no_issues(&self) -> bool {
         Self::is_disabled(self.issues_access_level.as_ref())
-    }
-
-    pub(super) fn requires_pipelines(&self) -> bool {
-        self.only_allow_merge_if_pipeline_succeeds == Some(true)
-    }
-
-    pub(super) fn passes_skipped_pipelines(&self) -> bool {
-        self.allow_merge_on_skipped_pipeline == Some(true)
-    }
-
-    pub(super) fn has_merge_trains(&self) -> bool {
-        self.merge_trains_enabled == Some(true)
-    }
-
-    pub(super) fn removes_source_branches(&self) -> bool {
-        self.remove_source_branch_after_merge == Some(true)
     }
 
     /// Whether a branch must contain its target's head before it can be merged.
@@ -194,25 +180,11 @@ impl From<&Project> for Repo {
 
 /// The numbers of a version such as `17.11.0-ee`; `None` for a build without a number.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor)),
-        _ => None,
-    }
+    let [major, minor] = version_numbers(text);
+    Some((major?, minor?))
 }
 
 impl Http {
-    /// The version of a GitLab, requested once for all of its projects.
-    pub(super) async fn gitlab_version(&self) -> Result<String, Error> {
-        let read = async || {
-            let request = Request::new(Method::GET, ["version"], "GitLab: reading its version");
-            let row: VersionRow = self.send(&request).await?.expect(&[200])?;
-            Ok(row.version)
-        };
-        let version = self.server.version.get_or_try_init(read).await;
-        version.cloned()
-    }
-
     /// The new name of a renamed project, whose number is in the redirect; `None` if it leads elsewhere.
     pub(super) async fn gitlab_new_name(&self, reply: &Reply) -> Result<Option<String>, Error> {
         let location = reply.header("location");
@@ -237,19 +209,12 @@ impl Gitlab {
             return Ok(());
         }
         self.check_kind_for_api()?;
-        let text = self.http.gitlab_version().await?;
+        let text = self.http.version(Kind::Gitlab).await?;
         if parse_version(&text).is_none_or(|version| version >= OLDEST) {
             return Ok(());
         }
-        let reason = format!(
-            "version {} is not supported: repin needs GitLab {}.{} or newer",
-            self.http.clean(&text),
-            OLDEST.0,
-            OLDEST.1
-        );
-        let what = format!("GitLab: the server at {}", self.http.base());
-        Err(Error::about(Class::Input, what, reason)
-            .help("upgrade the server, or promote with --apply in a clone and push"))
+        let oldest = format!("GitLab {}.{} or newer", OLDEST.0, OLDEST.1);
+        Err(self.http.unsupported(Kind::Gitlab, &text, &oldest))
     }
 
     /// The name of the parameter that schedules a merge.
@@ -257,9 +222,10 @@ impl Gitlab {
         &self,
         project: &Project,
     ) -> Result<&'static str, Error> {
-        let version = parse_version(&self.http.gitlab_version().await?);
+        let version = parse_version(&self.http.version(Kind::Gitlab).await?);
         let is_new = version.is_none_or(|version| version >= AUTO_MERGE);
-        Ok(match (is_new, project.has_merge_trains()) {
+        let has_trains = project.merge_trains_enabled == Some(true);
+        Ok(match (is_new, has_trains) {
             (true, _) => "auto_merge",
             (false, true) => "when_pipeline_succeeds",
             (false, false) => "merge_when_pipeline_succeeds",
@@ -268,7 +234,17 @@ impl Gitlab {
 
     /// The project, which is read once.
     pub(super) async fn project(&self) -> Result<&Project, Error> {
-        self.project.get_or_try_init(|| self.read_project()).await
+        let read = async || match self.look_up().await? {
+            Lookup::Present(project) if project.is_empty() => {
+                let what = format!("GitLab: {}", self.full_name());
+                let reason = "the repository has no commit";
+                Err(Error::about(Class::Refused, what, reason)
+                    .help("push the first commit, or correct forge.repository"))
+            }
+            Lookup::Present(project) => Ok(*project),
+            Lookup::Moved(_, error) | Lookup::Missing(error) => Err(error),
+        };
+        self.project.get_or_try_init(read).await
     }
 
     fn check_kind_for_api(&self) -> Result<(), Error> {
@@ -279,31 +255,47 @@ impl Gitlab {
         Err(Error::about(Class::Denied, "GitLab: the token", reason).help(ANOTHER_TOKEN))
     }
 
-    async fn read_project(&self) -> Result<Project, Error> {
+    /// Requests the project by its name. For the token of a job, a project that is not public is missing: GitLab counts
+    /// such a token as none here (<https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access>).
+    pub(super) async fn look_up(&self) -> Result<Lookup, Error> {
+        self.check_kind_for_api()?;
         let full_name = self.full_name();
         let what = format!("GitLab: reading the project {full_name}");
-        self.check_kind_for_api()?;
-        let request = named_project(full_name.clone(), what);
+        let mut request = Request::new(Method::GET, ["projects"], what);
+        request.path.push(full_name.clone());
+        request.handles_redirect = true;
         let reply = match self.http.repository(&request).await {
             Err(error) if error.status == Some(404) && self.http.token().is_of_job() => {
-                return Err(unreadable_by_job(error));
+                let reason = format!(
+                    "{}: {OF_JOB}, and shows only public projects",
+                    error.message
+                );
+                let error = Error::about(Class::Denied, "GitLab", reason);
+                return Ok(Lookup::Missing(error.help(ANOTHER_TOKEN)));
             }
+            Err(error) if error.status == Some(404) => return Ok(Lookup::Missing(error)),
             reply => reply?,
         };
         if reply.is_redirect() {
-            return Err(match self.http.gitlab_new_name(&reply).await? {
-                Some(new) => renamed(reply.what(), &full_name, &new),
+            let new = self.http.gitlab_new_name(&reply).await?;
+            let error = match &new {
+                Some(new) => renamed(reply.what(), &full_name, new),
                 None => self.http.redirected(&reply),
-            });
+            };
+            return Ok(Lookup::Moved(new, error));
         }
         let project: Project = reply.expect(&[200])?;
-        shared::check_name(&reply, &full_name, &Repo::from(&project))?;
-        if project.is_empty() {
-            let reason = "the repository has no commit";
-            return Err(Error::about(Class::Refused, reply.what(), reason)
-                .help("push the first commit, or correct forge.repository"));
-        }
-        Ok(project)
+        Ok(
+            match shared::check_name(&reply, &full_name, &Repo::from(&project)) {
+                Ok(()) => Lookup::Present(Box::new(project)),
+                Err(error) => Lookup::Moved(Some(project.path_with_namespace), error),
+            },
+        )
+    }
+
+    /// Stores a project that was read.
+    pub(super) fn know(&self, project: &Project) {
+        let _ = self.project.set(project.clone());
     }
 
     pub(crate) async fn repository(&self) -> Result<Repo, Error> {
@@ -327,13 +319,13 @@ impl Gitlab {
         self.check_version().await?;
         let what = format!("GitLab: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
-        if let Some((reason, hint)) = self.project().await?.unusable() {
-            return Err(Error::about(Class::Denied, what, reason).help(hint));
+        if let Some(error) = self.project().await?.unusable() {
+            return Err(error);
         }
         if let Some(token) = self.token_row().await?
-            && let Some(reason) = lacks_api(&token.scopes)
+            && let Verdict::Lacks(reason, hint) = by_scopes(&token.scopes, &["api"])
         {
-            return Err(Error::about(Class::Denied, what, reason).help(ANOTHER_TOKEN));
+            return Err(Error::about(Class::Denied, what, reason).help(hint));
         }
         Ok(())
     }
@@ -353,43 +345,27 @@ impl Gitlab {
         required: &RequiredRights,
     ) -> Result<Vec<Right>, Error> {
         let project = self.project().await?;
-        let lacks = |reason: String, hint: &str| Verdict::Lacks(reason, hint.to_owned());
+        let archived = || project.refusal(ARCHIVED, "unarchive the project");
+        let archived = repo.archived.then(archived);
         let (contents, pulls) = if let Err(error) = self.check_token_kind() {
             let contents = Verdict::Unknown("a job may push if the project allows it".to_owned());
-            (contents, lacks(error.to_string(), ANOTHER_TOKEN))
-        } else if repo.archived {
-            let lacks = lacks(ARCHIVED.to_owned(), "unarchive the project");
-            (lacks.clone(), lacks)
-        } else if let Some((reason, hint)) = project.unusable() {
-            let lacks = lacks(reason, hint);
+            (contents, Verdict::of_refusal(&error))
+        } else if let Some(error) = archived.or(project.unusable()) {
+            let lacks = Verdict::of_refusal(&error);
             (lacks.clone(), lacks)
         } else {
             let token = self.token_row().await?;
-            (
-                self.contents_verdict(project, token.as_ref(), required)
-                    .await?,
-                self.pulls_verdict(project, token.as_ref(), required)
-                    .await?,
-            )
+            let contents = self.contents_verdict(project, token.as_ref(), required);
+            let pulls = self.pulls_verdict(project, token.as_ref(), required);
+            (contents.await?, pulls.await?)
         };
-        let mut rights = vec![
-            Permission::Contents.with(contents),
-            Permission::PullRequests.with(pulls),
+        let others = [
+            "GitLab has no such permission",
+            "GitLab starts pipelines after a merge by itself",
+            "images are deleted with the credentials of the registry",
         ];
-        for (permission, reason) in [
-            (Permission::Workflows, "GitLab has no such permission"),
-            (
-                Permission::Actions,
-                "GitLab starts pipelines after a merge by itself",
-            ),
-            (
-                Permission::Packages,
-                "images are deleted with the credentials of the registry",
-            ),
-        ] {
-            rights.push(permission.with(Verdict::Unknown(reason.to_owned())));
-        }
-        Ok(rights)
+        let others = others.map(str::to_owned);
+        Ok(shared::rights(contents, pulls, others, None))
     }
 
     /// Whether the token may push the branches of promotions.
@@ -399,10 +375,9 @@ impl Gitlab {
         token: Option<&TokenRow>,
         required: &RequiredRights,
     ) -> Result<Verdict, Error> {
-        let scopes = token.map_or(&[][..], |token| &token.scopes);
-        if token.is_some() && !has_scope(scopes, &["api", "write_repository"]) {
-            let reason = format!("its scopes are `{}`", scopes.join(", "));
-            return Ok(Verdict::Lacks(reason, ANOTHER_TOKEN.to_owned()));
+        let scopes = token.map(|token| by_scopes(&token.scopes, &["api", "write_repository"]));
+        if let Some(lacks @ Verdict::Lacks(..)) = scopes {
+            return Ok(lacks);
         }
         let Some(role) = project.role() else {
             return Ok(Verdict::Unknown(
@@ -465,16 +440,15 @@ impl Gitlab {
             let reason = "GitLab does not report the scopes of this token".to_owned();
             return Ok(Verdict::Unknown(reason));
         };
-        if let Some(reason) = lacks_api(&token.scopes) {
-            return Ok(Verdict::Lacks(reason, ANOTHER_TOKEN.to_owned()));
-        }
-        let has = Verdict::Has(format!("its scopes are `{}`", token.scopes.join(", ")));
+        let scopes = by_scopes(&token.scopes, &["api"]);
         let Some(base) = required.merges_into.as_deref() else {
-            return Ok(has);
+            return Ok(scopes);
         };
+        if !matches!(scopes, Verdict::Has(_)) {
+            return Ok(scopes);
+        }
         if let Err(error) = self.check_merge_method().await {
-            let hint = error.help.clone().unwrap_or_default();
-            return Ok(Verdict::Lacks(error.to_string(), hint));
+            return Ok(Verdict::of_refusal(&error));
         }
         let base = match base {
             "" => project.default_branch.as_deref().unwrap_or_default(),
@@ -487,7 +461,8 @@ impl Gitlab {
             let rows = self.protected_rows().await?;
             let levels = rows.iter().flat_map(|rows| covering(rows, base));
             let mut levels = levels.flat_map(|row| &row.merge_access_levels);
-            if rows.is_none() || levels.any(LevelRow::is_named) {
+            let is_named = |level: &LevelRow| level.user_id.or(level.group_id).is_some();
+            if rows.is_none() || levels.any(is_named) {
                 let reason = format!(
                     "users or groups that repin does not resolve may merge into {base}; the token may be one of them"
                 );
@@ -497,20 +472,13 @@ impl Gitlab {
             let hint = "give the token the role Maintainer, or let developers merge";
             return Ok(Verdict::Lacks(reason, hint.to_owned()));
         }
-        if !project.requires_pipelines() {
+        if project.only_allow_merge_if_pipeline_succeeds != Some(true) {
             let reason = "auto_merge is set, and the project does not require pipelines to succeed";
             let hint =
                 "turn on `Pipelines must succeed` in the project's settings for merge requests";
             return Ok(Verdict::Warns(reason.to_owned(), hint.to_owned()));
         }
-        Ok(has)
-    }
-}
-
-impl LevelRow {
-    /// Whether it is that of a user or a group, not of a role.
-    fn is_named(&self) -> bool {
-        self.user_id.is_some() || self.group_id.is_some()
+        Ok(scopes)
     }
 }
 
@@ -533,38 +501,10 @@ fn covering<'r>(rows: &'r [ProtectedRow], branch: &str) -> Vec<&'r ProtectedRow>
         .collect()
 }
 
-fn has_scope(scopes: &[String], sufficient: &[&str]) -> bool {
-    scopes
-        .iter()
-        .any(|scope| sufficient.contains(&scope.as_str()))
-}
-
-/// The reason why scopes do not suffice for merge requests.
-fn lacks_api(scopes: &[String]) -> Option<String> {
-    (!has_scope(scopes, &["api"])).then(|| {
-        format!(
-            "its scopes are `{}`, and merge requests need `api`",
-            scopes.join(", ")
-        )
-    })
-}
-
 /// Whether the name of a protected branch, in which `*` stands for any text, is that of a branch.
 fn matches_wildcard(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(start) else {
-        return false;
-    };
-    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*') {
-        let Some((_, after)) = name.split_once(part) else {
-            return false;
-        };
-        name = after;
-    }
-    name.ends_with(end)
+    let pattern = format!("(?s)^{}$", regex::escape(pattern).replace(r"\*", ".*"));
+    Regex::new(&pattern).is_ok_and(|pattern| pattern.is_match(name))
 }
 
 #[cfg(test)]

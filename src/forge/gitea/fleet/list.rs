@@ -5,7 +5,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{GiteaFleet, request};
 use crate::{
-    base::error::{Class, Error},
+    base::error::Error,
     forge::{
         fleet::{ListQuery, RepositoryList, RepositoryName},
         gitea::repository::RepositoryRow,
@@ -59,15 +59,9 @@ impl GiteaFleet {
     /// The repositories of an organization or of a user.
     async fn owner_repositories(&self, owner: &str) -> Result<Vec<RepositoryRow>, Error> {
         let what = format!("Gitea: listing the repositories of {owner}");
-        for kind in ["orgs", "users"] {
-            let request = Request::new(Method::GET, [kind, owner, "repos"], what.clone());
-            match self.http.pages(&request, Paging::Counted).await {
-                Err(error) if error.status == Some(404) => {}
-                repositories => return repositories,
-            }
-        }
-        let reason = format!("the server knows no `{owner}`, or does not show it to this token");
-        Err(Error::about(Class::Input, what, reason).help("check the name of the organization"))
+        let of = |kind| Request::new(Method::GET, [kind, owner, "repos"], what.clone());
+        let requests = ["orgs", "users"].map(of);
+        self.http.of_owner(requests, Paging::Counted, owner).await
     }
 
     async fn search(&self, text: &str) -> Result<Vec<RepositoryRow>, Error> {

@@ -4,7 +4,7 @@ use super::{CommitListing, GiteaFleet, new_name, request};
 use crate::{
     base::{error::Error, files::MAX_CONFIG_SIZE},
     forge::{
-        Pull, PullState, Repo,
+        Pull, Repo,
         fleet::{
             ConfigFile, FileListing, Head, RepositoryName, RepositoryState, Survey, SurveyRequest,
             SurveyedBranch,
@@ -99,13 +99,10 @@ impl GiteaFleet {
             .config(repository, &request.config, &listing.files)
             .await?;
         let newest_pull = pulls.pulls.iter().map(|pull| pull.number).max();
-        let mut own = pulls.pulls;
-        own.retain(|pull| pull.own && pull.head == request.branch && pull.base == base);
-        own.sort_by_key(|pull| pull.number);
-        let open = own.iter().rev().find(|pull| pull.state == PullState::Open);
+        let (own, open) = request.own(pulls.pulls, &base);
         let branch = match open {
-            Some(pull) if pull.head_exists => {
-                Some(self.commit(repository, &pull.head_commit).await?)
+            Some(open) if open.head_exists => {
+                Some(self.commit(repository, &open.head_commit).await?)
             }
             _ => None,
         };

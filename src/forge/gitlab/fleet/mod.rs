@@ -2,33 +2,26 @@
 //!
 //! A file contains the commit of its branch, which saves a request for the branch.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Method, Url};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    below_project,
-    branches::{BranchRow, CommitRow},
-    named_project,
+    Gitlab,
     pull_requests::Row,
-    repository::Project,
-    unreadable_by_job,
+    repository::{Lookup, Project},
 };
 use crate::{
-    base::{
-        error::{Class, Error},
-        files::MAX_CONFIG_SIZE,
-    },
+    base::{error::Error, files::MAX_CONFIG_SIZE},
     forge::{
-        PullState, Repo, Settings, Token,
+        Repo, Settings, Token,
         fleet::{
             ConfigFile, ContentRequest, Contents, FileListing, Head, ListQuery, MAX_FILE,
             RepositoryList, RepositoryName, RepositoryState, Survey, SurveyRequest, SurveyedBranch,
         },
         http::{Http, Paging, Request},
-        shared::verified,
+        shared::{Blob, verified},
         token::TokenHeader,
     },
     git::{AheadCommit, TreeEntry},
@@ -40,15 +33,15 @@ const MAX_LINK: usize = 4096;
 /// The projects of one GitLab.
 #[derive(Debug)]
 pub(crate) struct GitlabFleet {
-    http: Http,
-    /// The numbers of projects that were read.
-    numbers: RefCell<HashMap<RepositoryName, u64>>,
+    http: Rc<Http>,
+    /// The projects of requests.
+    projects: RefCell<HashMap<RepositoryName, Rc<Gitlab>>>,
 }
 
 #[derive(Deserialize)]
 struct FileRow {
-    content: String,
-    encoding: String,
+    #[serde(flatten)]
+    blob: Blob,
     size: u64,
     commit_id: String,
 }
@@ -67,81 +60,37 @@ struct NumberRow {
     iid: u64,
 }
 
-/// A response about a project.
-enum Found {
-    Missing(Error),
-    Moved(String),
-    Present(Box<Project>),
-}
-
 impl GitlabFleet {
     pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
+        let http = Http::new(api, token, TokenHeader::Private, settings)?;
         Ok(Self {
-            http: Http::new(api, token, TokenHeader::Private, settings)?,
-            numbers: RefCell::default(),
+            http: Rc::new(http),
+            projects: RefCell::default(),
         })
     }
 
-    async fn project(&self, repository: &RepositoryName) -> Result<Found, Error> {
-        let what = format!("GitLab: reading the state of {repository}");
-        let request = named_project(repository.to_string(), what);
-        let reply = self.http.send(&request).await?;
-        if reply.status == 404 {
-            return Ok(Found::Missing(reply.error()));
-        }
-        if reply.is_redirect() {
-            let new = self.http.gitlab_new_name(&reply).await;
-            let new = new.unwrap_or_default().unwrap_or_default();
-            return Ok(Found::Moved(self.http.clean(&new)));
-        }
-        let project: Project = reply.expect(&[200])?;
-        let name = Repo::from(&project).full_name;
-        if !repository.is(&name) {
-            return Ok(Found::Moved(self.http.clean(&name)));
-        }
-        let mut numbers = self.numbers.borrow_mut();
-        numbers.insert(repository.clone(), project.id);
-        Ok(Found::Present(Box::new(project)))
-    }
-
-    async fn number(&self, repository: &RepositoryName) -> Result<Option<u64>, Error> {
-        let known = self.numbers.borrow().get(repository).copied();
-        if known.is_some() {
-            return Ok(known);
-        }
-        Ok(match self.project(repository).await? {
-            Found::Present(project) => Some(project.id),
-            Found::Missing(_) | Found::Moved(_) => None,
-        })
-    }
-
-    /// A request below a project.
-    async fn request(
-        &self,
-        repository: &RepositoryName,
-        path: &[&str],
-        what: &str,
-    ) -> Result<Request, Error> {
-        let what = format!("GitLab: {what} of {repository}");
-        let number = self.number(repository).await?.ok_or_else(|| {
-            let reason = "the project does not exist, or the token may not read it";
-            Error::about(Class::Denied, &what, reason)
-        })?;
-        Ok(below_project(Method::GET, number, path, what))
+    fn project(&self, repository: &RepositoryName) -> Rc<Gitlab> {
+        let mut projects = self.projects.borrow_mut();
+        let new = || Rc::new(Gitlab::read_only(&self.http, repository));
+        Rc::clone(projects.entry(repository.clone()).or_insert_with(new))
     }
 }
 
 impl GitlabFleet {
     pub(crate) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
         let repository = &request.repository;
-        let project = match self.project(repository).await? {
-            Found::Missing(error) if self.http.token().is_of_job() => {
-                return Err(unreadable_by_job(error));
+        // Another survey reads the project again.
+        self.projects.borrow_mut().remove(repository);
+        let client = self.project(repository);
+        let project = match client.look_up().await? {
+            Lookup::Missing(error) if self.http.token().is_of_job() => return Err(error),
+            Lookup::Missing(_) => return Ok(Survey::Missing),
+            Lookup::Moved(to, _) => {
+                return Ok(Survey::Moved(self.http.clean(&to.unwrap_or_default())));
             }
-            Found::Missing(_) => return Ok(Survey::Missing),
-            Found::Moved(to) => return Ok(Survey::Moved(to)),
-            Found::Present(project) => project,
+            Lookup::Present(project) => project,
         };
+        client.know(&project);
         let repo = Repo::from(&*project);
         if repo.archived {
             return Ok(Survey::Archived);
@@ -149,18 +98,17 @@ impl GitlabFleet {
         if project.is_empty() {
             return Ok(Survey::Empty);
         }
-        if let Some((reason, hint)) = project.disabled() {
-            let what = format!("GitLab: {repository}");
-            return Err(Error::about(Class::Denied, what, reason).help(hint));
+        if let Some(error) = project.disabled() {
+            return Err(error);
         }
         let base = request.base.as_ref().unwrap_or(&repo.default_branch);
         let base = base.clone();
         let Some((commit, config)) = self.head_and_config(request, &base).await? else {
             return Ok(Survey::NoBase(base));
         };
-        let what = "listing the merge requests";
-        let listing = self.request(repository, &["merge_requests"], what).await?;
-        let listing = listing.query("state", "all");
+        let what = format!("listing the merge requests of {repository}");
+        let listing = client.request(Method::GET, &["merge_requests"], what);
+        let listing = listing.await?.query("state", "all");
         let newest = listing
             .clone()
             .query("order_by", "created_at")
@@ -170,15 +118,10 @@ impl GitlabFleet {
             .query("source_branch", &request.branch)
             .query("target_branch", &base);
         let rows: Vec<Row> = self.http.pages(&own, Paging::NextPage).await?;
-        let mut pulls: Vec<_> = rows.into_iter().map(|row| row.pull(project.id)).collect();
-        pulls.retain(|pull| pull.own && pull.head == request.branch && pull.base == base);
-        pulls.sort_by_key(|pull| pull.number);
-        let open = pulls
-            .iter()
-            .rev()
-            .find(|pull| pull.state == PullState::Open);
+        let pulls = rows.into_iter().map(|row| row.pull(project.id));
+        let (pulls, open) = request.own(pulls, &base);
         let branch = match open {
-            Some(pull) => self.commit(repository, &pull.head_commit).await?,
+            Some(open) => client.commit_row(&open.head_commit).await?,
             None => None,
         };
         Ok(Survey::Present(Box::new(RepositoryState {
@@ -187,7 +130,7 @@ impl GitlabFleet {
             head: Head::of_commit(&commit),
             config,
             branch: branch.map(|commit| SurveyedBranch {
-                commit,
+                commit: AheadCommit::from(commit),
                 tree: String::new(),
             }),
             pulls,
@@ -204,29 +147,21 @@ impl GitlabFleet {
         base: &str,
     ) -> Result<Option<(String, ConfigFile)>, Error> {
         let (repository, path) = (&request.repository, &request.config);
+        let project = self.project(repository);
         let segments = ["repository", "files", path];
-        let file = self
-            .request(repository, &segments, "reading the configuration")
-            .await?
-            .query("ref", base);
-        let file: Option<FileRow> = self.http.find(&file, &[404]).await?;
+        let what = format!("reading the configuration of {repository}");
+        let request = project.request(Method::GET, &segments, &what).await?;
+        let request = request.query("ref", base);
+        let file: Option<FileRow> = self.http.find(&request, &[404]).await?;
         let Some(file) = file else {
-            let segments = ["repository", "branches", base];
-            let branch = self.request(repository, &segments, "reading the base branch");
-            let branch: Option<BranchRow> = self.http.find(&branch.await?, &[404]).await?;
-            return Ok(branch.map(|branch| (branch.commit.id, ConfigFile::Missing)));
+            let head = project.branch(base).await?;
+            return Ok(head.map(|head| (head, ConfigFile::Missing)));
         };
         let commit = file.commit_id;
         if file.size > MAX_CONFIG_SIZE {
             return Ok(Some((commit, ConfigFile::too_large())));
         }
-        let content = (file.encoding == "base64")
-            .then(|| STANDARD.decode(file.content.trim()).ok())
-            .flatten();
-        let Some(content) = content else {
-            let what = format!("GitLab: reading the configuration of {repository}");
-            return Err(Error::unavailable(what, "malformed base64"));
-        };
+        let content = file.blob.bytes(&request.what)?;
         // GitLab shows the text of a symbolic link like that of a file.
         if content.len() <= MAX_LINK && !content.contains(&b'\n') {
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -240,17 +175,6 @@ impl GitlabFleet {
         Ok(Some((commit, ConfigFile::from_bytes(content))))
     }
 
-    async fn commit(
-        &self,
-        repository: &RepositoryName,
-        id: &str,
-    ) -> Result<Option<AheadCommit>, Error> {
-        let path = ["repository", "commits", id];
-        let request = self.request(repository, &path, "reading a commit").await?;
-        let row: Option<CommitRow> = self.http.find(&request, &[404]).await?;
-        Ok(row.map(AheadCommit::from))
-    }
-
     /// The entries of a directory at a commit; none if the commit does not have it.
     async fn tree(
         &self,
@@ -259,13 +183,11 @@ impl GitlabFleet {
         directory: &str,
         recursive: bool,
     ) -> Result<Vec<EntryRow>, Error> {
-        let what = format!("listing the files of {commit}");
-        let path = ["repository", "tree"];
-        let mut request = self
-            .request(repository, &path, &what)
-            .await?
-            .query("ref", commit)
-            .query("recursive", recursive);
+        let what = format!("listing the files of {repository} at {commit}");
+        let project = self.project(repository);
+        let request = project.request(Method::GET, &["repository", "tree"], what);
+        let request = request.await?.query("ref", commit);
+        let mut request = request.query("recursive", recursive);
         if !directory.is_empty() {
             request = request.query("path", directory);
         }
@@ -305,7 +227,9 @@ impl GitlabFleet {
     /// The content of a blob, verified by its id.
     async fn blob(&self, repository: &RepositoryName, id: &str) -> Result<Vec<u8>, Error> {
         let path = ["repository", "blobs", id, "raw"];
-        let mut request = self.request(repository, &path, "reading a blob").await?;
+        let what = format!("reading a blob of {repository}");
+        let project = self.project(repository);
+        let mut request = project.request(Method::GET, &path, what).await?;
         request.max = MAX_FILE;
         let reply = self.http.send(&request).await?;
         reply.check(&[200])?;
@@ -341,36 +265,34 @@ impl GitlabFleet {
     /// The projects of a group and the groups below it, or of a user.
     async fn owned(&self, owner: &str, topic: Option<&str>) -> Result<Vec<Project>, Error> {
         let what = format!("GitLab: listing the projects of {owner}");
-        for kind in ["groups", "users"] {
+        let requests = ["groups", "users"].map(|kind| {
             let mut request = Request::new(Method::GET, [kind], what.clone());
-            request
-                .path
-                .extend([owner.to_owned(), "projects".to_owned()]);
+            let path = [owner.to_owned(), "projects".to_owned()];
+            request.path.extend(path);
             if kind == "groups" {
                 request = request.query("include_subgroups", true);
                 // Projects of other groups that are shared with this one belong to those.
                 request = request.query("with_shared", false);
             }
-            if let Some(topic) = topic {
-                request = request.query("topic", topic);
+            match topic {
+                Some(topic) => request.query("topic", topic),
+                None => request,
             }
-            match self.http.pages(&request, Paging::NextPage).await {
-                Err(error) if error.status == Some(404) => {}
-                projects => return projects,
-            }
-        }
-        let reason = format!("the server knows no `{owner}`, or does not show it to this token");
-        Err(Error::about(Class::Input, what, reason).help("check the path of the group"))
+        });
+        self.http.of_owner(requests, Paging::NextPage, owner).await
     }
 
     /// Whether the default branch has a file at this path.
     async fn has_file(&self, project: &Project, repo: &Repo, path: &str) -> Result<bool, Error> {
-        if project.is_empty() {
+        let name = RepositoryName::parse(&repo.full_name);
+        let Some(name) = name.filter(|_| !project.is_empty()) else {
             return Ok(false);
-        }
-        let what = format!("GitLab: looking up a file of {}", repo.full_name);
+        };
+        let client = Gitlab::read_only(&self.http, &name);
+        client.know(project);
         let segments = ["repository", "files", path];
-        let request = below_project(Method::GET, project.id, &segments, what);
+        let what = format!("looking up a file of {name}");
+        let request = client.request(Method::GET, &segments, what).await?;
         let request = request.query("ref", &repo.default_branch);
         let file: Option<IgnoredAny> = self.http.find(&request, &[404]).await?;
         Ok(file.is_some())
