@@ -12,7 +12,7 @@
 //!            │
 //!          config        repin.yaml; makes the policies of the rooms that it uses
 //!       ┌────┼──────┐
-//! contents trust  forge  layers, packages │ signatures │ GitHub, Gitea, Forgejo
+//! contents trust  forge  layers, packages │ signatures │ GitHub, GitLab, Gitea, Forgejo
 //!       └──┬─┘  ┌───┤
 //!         oci ──┘  git   registries and layouts │ the git command
 //!          └────┬───┘
@@ -54,8 +54,8 @@
 //!   command; `app::workflow::engine` runs these stages, and `core/checks/remote.rs` judges images that are pinned already;
 //! - a hold decided: `core/history/holds.rs`; asked in the chain by `core/checks/chain/history.rs`, by `newest`, `builds`,
 //!   `rehearse`, and by the commands that list sets; `core/checks/history.rs` words the verdict;
-//! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea`, or in `forge/shared.rs` if both
-//!   send the same; those of many repositories at once in their `fleet`;
+//! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea` or `forge/gitlab`, or in
+//!   `forge/shared.rs` if several send the same; those of many repositories at once in their `fleet`;
 //! - the way from `--pr` to the first request: `cli::change` → `workflow::run` → `BranchSite::open` (`workflow/site.rs`) →
 //!   `Base::read` (`pull_request/base.rs`) → `Forge` (`forge/client.rs`) → `forge/http.rs` → `base/http/client.rs`;
 //! - the state that a crash leaves: the table in `core/apply/state.rs`;

@@ -26,7 +26,7 @@ words! {
 /// A required context, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gate {
-    /// The required context; a glob on Gitea and Forgejo.
+    /// The required context; a glob on Gitea and Forgejo. On GitLab, the name of a job, or `pipeline`.
     pub context: String,
     pub state: GateState,
     /// A page with details.

@@ -71,7 +71,7 @@ pub(crate) struct RevisionSettings {
 /// The repository on its forge.
 #[derive(Debug, Clone)]
 pub(crate) struct StarterForge {
-    /// `github` or `gitea`.
+    /// `github`, `gitea` or `gitlab`.
     pub(crate) kind: &'static str,
     /// The base URL of the API, if the kind does not determine it.
     pub(crate) url: Option<String>,
