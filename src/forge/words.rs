@@ -5,6 +5,8 @@
 pub(crate) struct Words {
     /// `pull request`, or on GitLab `merge request`.
     pub pull_request: &'static str,
+    /// `merge queue`, or on GitLab `merge train`.
+    pub queue: &'static str,
     /// The sign before the number of one.
     pub sign: char,
     /// The prefix of the references to their heads.
@@ -12,14 +14,16 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    pub(super) const PULL_REQUEST: Self = Self {
+    pub(crate) const PULL_REQUEST: Self = Self {
         pull_request: "pull request",
+        queue: "merge queue",
         sign: '#',
         references: "refs/pull",
     };
 
-    pub(super) const MERGE_REQUEST: Self = Self {
+    pub(crate) const MERGE_REQUEST: Self = Self {
         pull_request: "merge request",
+        queue: "merge train",
         sign: '!',
         references: "refs/merge-requests",
     };
@@ -28,6 +32,15 @@ impl Words {
     /// forge uses.
     pub(crate) fn of_page(url: &str) -> Self {
         if url.contains("/-/merge_requests/") {
+            Self::MERGE_REQUEST
+        } else {
+            Self::PULL_REQUEST
+        }
+    }
+
+    /// The words for a pull request whose number has this sign.
+    pub(crate) fn of_sign(sign: char) -> Self {
+        if sign == Self::MERGE_REQUEST.sign {
             Self::MERGE_REQUEST
         } else {
             Self::PULL_REQUEST

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::error::{Class, Error},
-    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, Readiness},
+    forge::{Forge, Merge, Mergeable, Poll, Pull, PullState, Queue, Readiness, Words},
 };
 
 /// The intervals and the time limit of the polls.
@@ -416,8 +416,9 @@ impl Waiting {
             }
             Ok(Queue::Outside | Queue::Unscheduled) => {}
             Ok(Queue::Waiting(position, state)) => {
+                let queue = Words::of_page(&pull.url).queue;
                 self.queued = Some(pull.head_commit);
-                self.report(watch, in_queue(position, &state));
+                self.report(watch, in_queue(queue, position, &state));
             }
             Ok(Queue::Removed(reason)) => {
                 return self.removed(repository, pull, reason, watch).await;
@@ -506,7 +507,9 @@ impl Waiting {
                     "its merge is scheduled, and the forge checks it when a status or a review arrives; now it refuses: {reason}"
                 )
             }
-            Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => in_queue(position, &state),
+            Ok(MergeAttempt::Merge(Merge::Queued(position, state))) => {
+                in_queue(repository.forge.words().queue, position, &state)
+            }
             Ok(MergeAttempt::Merge(
                 Merge::Later(reason)
                 | Merge::Clean(reason)
@@ -563,8 +566,8 @@ async fn refusal(
     }
 }
 
-fn in_queue(position: u64, state: &str) -> String {
-    format!("it is in the merge queue, at position {position} ({state})")
+fn in_queue(queue: &str, position: u64, state: &str) -> String {
+    format!("it is in the {queue}, at position {position} ({state})")
 }
 
 /// The next step after reading the merge queue, or after an attempt to schedule the merge.

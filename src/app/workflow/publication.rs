@@ -73,7 +73,8 @@ impl Executor for BranchSite {
         services: &Services,
     ) -> Result<Vec<PullRequestOfSet>, Errors> {
         let work = head::open(&self.head.repository.forge, config, &self.head.base.branch);
-        Ok(services.wait(work, "reading pull requests")?)
+        let words = self.head.repository.forge.words();
+        Ok(services.wait(work, &format!("reading {}s", words.pull_request))?)
     }
 
     fn withhold(
@@ -99,7 +100,8 @@ impl Executor for BranchSite {
             }
             Ok(None)
         };
-        let pull = services.wait(work, "making the pull request a draft")?;
+        let message = format!("making the {} a draft", forge.words().pull_request);
+        let pull = services.wait(work, &message)?;
         let state = reconcile::PullRequestAction::Updated.as_str();
         Ok(pull.map(|pull| PullRequest::new(pull.number, &pull.url, state)))
     }
@@ -241,7 +243,9 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
     let outcome = match merge {
         Merge::Scheduled => "will be merged once its gates pass".to_owned(),
         Merge::Held(reason) => held_merge(&reason),
-        Merge::Queued(position, _) => format!("is in the merge queue, at position {position}"),
+        Merge::Queued(position, _) => {
+            format!("is in the {}, at position {position}", words.queue)
+        }
         Merge::Merged => {
             let note = format!("note: {name} was merged: its gates had already passed");
             return Ok(MergeSchedule::Merged(note));
@@ -398,13 +402,13 @@ fn open(publication: &Publication<'_>, services: &Services) -> Result<Outcome, E
     }
     // Earlier stages, such as a smoke test, must not shorten the time for writes.
     services.forge_deadline.restart();
+    let name = publication.head.repository.forge.words().pull_request;
     services.interruption.changes(format!(
-        "the branch {} and its {} may be incomplete; run the command again",
-        plain(&document.branch),
-        publication.head.repository.forge.words().pull_request
+        "the branch {} and its {name} may be incomplete; run the command again",
+        plain(&document.branch)
     ));
     let work = publication.open();
-    Ok(services.wait(work, "opening the pull request")?)
+    Ok(services.wait(work, &format!("opening the {name}"))?)
 }
 
 /// Schedules the merge; `true` if the pull request is merged.

@@ -15,6 +15,7 @@ use crate::{
         checks::{Status, Stopped},
         history::{Digests, History, HistoryEntry, Kind, Provenance, SetAtCommit},
     },
+    forge::Words,
     git::{self, MIN_PREFIX, ObjectId},
     oci::Revision,
 };
@@ -110,8 +111,8 @@ pub(super) fn revision(
     let selected = if text == PREVIOUS {
         selection.check_current(history)?;
         previous(&site_history)?
-    } else if let Some(number) = pull_request(text) {
-        of_pull_request(number, history)?
+    } else if let Some((words, number)) = pull_request(text) {
+        of_pull_request(words, number, history)?
     } else if is_expression(text) {
         at_commit(text, selection.commit.as_ref(), history)?
     } else {
@@ -170,10 +171,11 @@ fn recorded_revision<'h>(
 }
 
 /// The number in `#N`, or `!N` as on GitLab.
-fn pull_request(text: &str) -> Option<u64> {
+fn pull_request(text: &str) -> Option<(Words, u64)> {
     let digits = text.strip_prefix(['#', '!'])?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
+    let number = digits.parse().ok().filter(|_| is_number)?;
+    Some((Words::of_sign(text.chars().next()?), number))
 }
 
 /// Whether `text` selects a commit by its distance from another one, such as `HEAD~1` or `main^`. A plain name is none:
@@ -221,18 +223,18 @@ fn no_set(message: String) -> Errors {
     Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
 }
 
-fn of_pull_request(number: u64, history: &History) -> Result<&HistoryEntry, Errors> {
+fn of_pull_request(words: Words, number: u64, history: &History) -> Result<&HistoryEntry, Errors> {
+    let name = words.name(number);
     let entries = history.entries().iter();
     let mut of_request = entries.filter(|entry| entry.pull_request == Some(number));
     let branch = plain(&history.branch.name);
     let Some(first) = of_request.next() else {
-        let message =
-            format!("no commit on {branch} records that pull request #{number} changed this set");
+        let message = format!("no commit on {branch} records that {name} changed this set");
         return Err(no_set(message));
     };
     let mut error = Error::input(
         Code::REVISION_SHAPE,
-        format!("several commits on {branch} record pull request #{number}, with different sets"),
+        format!("several commits on {branch} record {name}, with different sets"),
     )
     .help("choose one by its revision");
     error.notes.push(described(first));
@@ -455,8 +457,8 @@ mod tests {
 
     #[test]
     fn pull_requests_are_numbers_after_a_sharp() {
-        assert_eq!(pull_request("#12"), Some(12));
-        assert_eq!(pull_request("!7"), Some(7));
+        assert_eq!(pull_request("#12"), Some((Words::PULL_REQUEST, 12)));
+        assert_eq!(pull_request("!7"), Some((Words::MERGE_REQUEST, 7)));
         for text in [
             "12",
             "#",

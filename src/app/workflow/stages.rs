@@ -270,8 +270,9 @@ impl StageHistory {
         });
         let there = digests_there(&self.common, digests);
         let judged = JudgedSet::judge(history, &there, rule, now, forge);
-        let message = "reading the pull requests of stages";
-        Ok(services.wait(judged, message))
+        let words = self.forge.as_ref().map(|(forge, _)| forge.words());
+        let name = words.map_or("pull request", |words| words.pull_request);
+        Ok(services.wait(judged, &format!("reading the {name}s of stages")))
     }
 }
 

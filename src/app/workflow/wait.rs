@@ -334,13 +334,14 @@ fn closed(pull: &Pull) -> Errors {
 fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
     let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
     let message = format!(
-        "{} ({}) was removed from the merge queue of {}{reason}",
+        "{} ({}) was removed from the {} of {}{reason}",
         pull.name(),
         pull.url,
+        Words::of_page(&pull.url).queue,
         pull.base
     );
     let hint = format!(
-        "fix the cause, return {} to the queue, then wait again",
+        "fix the cause, return {} to it, then wait again",
         pull.name()
     );
     Errors::from(Error::failed(Code::CONFLICT, message).help(hint))

@@ -123,8 +123,9 @@ impl Walk<'_> {
         is_new: bool,
     ) -> Attempt {
         self.services.interruption.changes(format!(
-            "{} pull requests were opened; that of {} may be incomplete; run the same command again",
+            "{} {}s were opened; that of {} may be incomplete; run the same command again",
             self.counts.opened.get(),
+            publication.head.repository.forge.words().pull_request,
             member.name
         ));
         let mut pull = match publication.open().await {

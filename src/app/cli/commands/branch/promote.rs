@@ -295,7 +295,10 @@ fn outcome(opened: &OpenedPromotion, is_awaited: bool, cx: &Context) -> Outcome 
         Some(Merge::Held(reason)) => ("scheduled", workflow::held_merge(reason)),
         Some(Merge::Queued(position, _)) => (
             "scheduled",
-            format!("is in the merge queue, at position {position}"),
+            format!(
+                "is in the {}, at position {position}",
+                Words::of_page(&opened.pull.url).queue
+            ),
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),
         Some(Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason)) => {
