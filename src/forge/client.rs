@@ -380,8 +380,8 @@ impl Forge {
         }
     }
 
-    /// Whether the forge may have deleted reports about a commit because of its age. GitLab,
-    /// Gitea and Forgejo keep statuses as long as the repository.
+    /// Whether the forge may have deleted reports about a commit because of its age. Gitea and Forgejo keep statuses as
+    /// long as the repository, GitLab unless a project limits the retention of pipelines.
     pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         match self {
             Self::Github(github) => github.may_have_expired(commit).await,

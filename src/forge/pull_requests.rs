@@ -74,7 +74,7 @@ pub(crate) struct Pull {
     /// Its target branch.
     pub base: String,
     /// That branch's head, if the forge reports it: on GitHub when the pull request was opened or its
-    /// source branch last changed, on Gitea and Forgejo when it was read.
+    /// source branch last changed, on GitLab, Gitea and Forgejo when it was read.
     pub base_commit: String,
     pub labels: Vec<String>,
     pub mergeable: Mergeable,
@@ -186,7 +186,7 @@ pub(crate) enum CreateOutcome {
 /// A change to a pull request or issue. A field that is `None` remains unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Edit<'a> {
-    /// The title and the draft state (Gitea and Forgejo mark drafts in the title).
+    /// The title and the draft state (GitLab, Gitea and Forgejo mark drafts in the title).
     pub title: Option<(&'a str, Readiness)>,
     pub body: Option<&'a str>,
     pub transition: Option<Transition>,

@@ -404,9 +404,10 @@ impl ServerFacts {
         (known == token).then(|| error.clone())
     }
 
-    /// Stores the refusal of a token. Some requests need a token, so a refusal without one is not that of all requests.
+    /// Stores the refusal of a token. Some requests need a token, or another one than that of a job: without one, or with
+    /// that of a job, the refusal is not that of all requests.
     pub(super) fn refuse(&self, token: &Token, error: &Error) {
-        if *token != Token::ANONYMOUS {
+        if *token != Token::ANONYMOUS && !token.is_of_job() {
             let refused = (token.clone(), error.clone());
             *self.refused.borrow_mut() = Some(refused);
         }

@@ -7,7 +7,7 @@ use crate::support::{
         Fake, Fault, Kind, Store, TOKEN, When, broken, error,
         github_rules::{Signatures, wrong},
     },
-    hosted::{self, A, KINDS, PROMOTE, run},
+    hosted::{self, A, FORGES, PROMOTE, run},
     world::{REV_A, REV_B, World},
 };
 
@@ -96,7 +96,8 @@ fn first_allowed_method_is_used() {
 
 #[test]
 fn configured_method_is_used() {
-    for kind in KINDS {
+    // On GitLab, the project determines the method (`tests/it/gitlab.rs`).
+    for kind in [Kind::Github, Kind::Gitea] {
         for wanted in ["merge", "squash", "rebase"] {
             let settings = format!("{MERGING}, merge_method: {wanted}");
             let (world, fake) = hosted(kind, &settings);
@@ -115,7 +116,7 @@ fn configured_method_is_used() {
 
 #[test]
 fn disallowed_method_is_refused_before_any_write() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(
             kind,
             &format!("{MERGING}, merge_method: rebase, sync_targets: [staging]"),

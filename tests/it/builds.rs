@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{self, Fault, TOKEN, broken, not_found},
-    hosted::{KINDS, PROMOTE, hosted, promote, publish, run},
+    hosted::{FORGES, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, whole, world},
@@ -794,7 +794,7 @@ fn with_token(world: &World) -> Value {
 
 #[test]
 fn proposed_build_has_its_pull_request_number() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;
@@ -802,13 +802,14 @@ fn proposed_build_has_its_pull_request_number() {
         let document = with_token(&world);
         let proposed = states(&document);
         assert!(
-            proposed.contains(&(REV_B, "proposed", &*format!("#{number}"))),
+            proposed.contains(&(REV_B, "proposed", &*kind.spelled(&format!("#{number}")))),
             "{document}"
         );
         assert_eq!(fake.writes(), [] as [String; 0]);
         let ran = run(&world, &["builds"]).exits(0);
         assert!(
-            ran.stdout.contains(&format!("proposed in #{number}\n")),
+            ran.stdout
+                .contains(&kind.spelled(&format!("proposed in #{number}\n"))),
             "{}",
             ran.stdout
         );
@@ -847,7 +848,7 @@ fn proposed_build_has_its_pull_request_number() {
 
 #[test]
 fn hidden_pull_requests_are_unknown_and_an_outage_is_an_error() {
-    let (world, fake) = hosted(KINDS[0], "");
+    let (world, fake) = hosted(FORGES[0], "");
     let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_DEADLINE", "1s")];
     // GitHub hides a private repository from a token that may not read it.
     for (reply, exit) in [(not_found(), 0), (broken(), 3)] {
@@ -861,7 +862,7 @@ fn hidden_pull_requests_are_unknown_and_an_outage_is_an_error() {
 
 #[test]
 fn newest_opens_the_pull_request_of_its_revision() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (mut world, fake) = hosted(kind, "");
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", REV_B).created("2026-11-02T00:00:00Z");
@@ -913,7 +914,7 @@ fn rebuild_later(world: &mut World) {
 
 #[test]
 fn newest_is_not_older_than_an_open_proposal() {
-    let (mut world, fake) = hosted(KINDS[0], "");
+    let (mut world, fake) = hosted(FORGES[0], "");
     rebuild_later(&mut world);
     run(&world, &promote(REV_C)).exits(0);
     let newest = [&NEWEST[..], &["--pr", "ready", "--format", "json"]].concat();
@@ -937,7 +938,7 @@ fn newest_is_not_older_than_an_open_proposal() {
 
 /// B is proposed, and C is later.
 fn with_later_build_than_proposal() -> (World, forge::Fake) {
-    let (mut world, fake) = hosted(KINDS[0], "");
+    let (mut world, fake) = hosted(FORGES[0], "");
     rebuild_later(&mut world);
     run(&world, &promote(REV_B)).exits(0);
     (world, fake)
@@ -973,7 +974,7 @@ fn proposal_may_be_older_than_the_current_set() {
 
 #[test]
 fn build_must_be_later_than_an_open_proposal() {
-    let (world, _fake) = hosted(KINDS[0], "");
+    let (world, _fake) = hosted(FORGES[0], "");
     for revision in [REV_B, REV_C] {
         build(&world, revision, "2026-11-02T00:00:00Z");
     }
@@ -984,7 +985,7 @@ fn build_must_be_later_than_an_open_proposal() {
 
 #[test]
 fn proposal_without_tags_has_no_time() {
-    let (world, fake) = hosted(KINDS[0], "");
+    let (world, fake) = hosted(FORGES[0], "");
     run(&world, &PROMOTE).exits(0);
     let world = world.with_git();
     // The images of the newer commit are older.
@@ -1003,7 +1004,7 @@ fn proposal_without_tags_has_no_time() {
 
 #[test]
 fn proposal_under_a_former_path_counts() {
-    let (mut world, fake) = hosted(KINDS[0], "");
+    let (mut world, fake) = hosted(FORGES[0], "");
     rebuild_later(&mut world);
     let world = world.with_git();
     world.promoted(REV_A);
@@ -1031,7 +1032,7 @@ fn proposal_under_a_former_path_counts() {
 
 #[test]
 fn missing_token_skips_newest() {
-    let (world, _fake) = hosted(KINDS[0], "");
+    let (world, _fake) = hosted(FORGES[0], "");
     let args = [
         &NEWEST[..],
         &[
@@ -1316,7 +1317,7 @@ fn build_on_another_line_needs_its_time() {
 
 #[test]
 fn proposal_without_tags_stops_newest() {
-    let (mut world, fake) = hosted(KINDS[0], "");
+    let (mut world, fake) = hosted(FORGES[0], "");
     rebuild_later(&mut world);
     run(&world, &promote(REV_C)).exits(0);
     untag(&world, REV_C);

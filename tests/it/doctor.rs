@@ -463,6 +463,7 @@ fn scopes_of_a_classic_token_are_permissions() {
 
 #[test]
 fn unreported_permissions_are_skipped_not_guessed() {
+    // GitLab reports the role and the scopes (`tests/it/gitlab.rs`).
     for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
         let (world, fake) = hosted(kind);
         if kind == Kind::Github {

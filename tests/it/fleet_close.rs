@@ -10,10 +10,11 @@ use crate::support::{
         Kind, PullRow,
         thousand::{Options, Trouble, contents::PINNED},
     },
+    hosted::{FORGES, SERVERS},
     world::{REV_A, REV_B, Ran},
 };
 
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const KINDS: [Kind; 4] = SERVERS;
 
 fn close(fleet: &Fleet, args: &[&str], env: &[(&str, &str)]) -> Ran {
     let close = ["fleet", "close", "--revision", REV_B, "--list", "list.txt"];
@@ -214,7 +215,7 @@ fn foreign_commits_keep_a_pull_request_open() {
 
 #[test]
 fn worst_exit_of_the_repositories_counts() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let options = Options::new(kind, 7)
             .trouble(0, Trouble::Archived)
             .trouble(1, Trouble::Empty)

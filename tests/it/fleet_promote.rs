@@ -653,6 +653,7 @@ verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
 
 #[test]
 fn globs_of_100_000_files_are_refused_cheaply() {
+    // GitLab lists 100 files at a time, and at most 30,000.
     for kind in [Kind::Github, Kind::Gitea] {
         let fleet = taking_all(kind, 99_000);
         let mut command = Command::new("sh");
@@ -846,7 +847,7 @@ fn renamed_file_hides_no_rollback() {
 
 #[test]
 fn first_commit_of_many_files_begins_the_history() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let mut options = options(kind, 1);
         options.seeded.files = 400;
         options.seeded.squashed = true;
@@ -858,7 +859,7 @@ fn first_commit_of_many_files_begins_the_history() {
 
 #[test]
 fn hold_counts_behind_many_commits_and_renames() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (fleet, newest) = reverted(kind);
         for number in 1..3 {
             let mut store = fleet.forge.store(number);
@@ -884,7 +885,7 @@ fn hold_counts_behind_many_commits_and_renames() {
 
 #[test]
 fn unreadable_history_is_an_outage() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let fleet = Fleet::new(options(kind, 2).trouble(1, Trouble::Unfetched));
         planned(&fleet, &[], 4);
         let lines = fleet.lines("out.jsonl");

@@ -8,6 +8,7 @@ use crate::support::{
         Kind,
         thousand::{Options, contents::PINNED},
     },
+    hosted::FORGES,
 };
 
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -67,7 +68,7 @@ fn fleet(kind: Kind) -> Fleet {
 
 #[test]
 fn each_repository_must_have_had_the_set() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let fleet = fleet(kind);
         let lines = rollback(&fleet, &[]);
         let outcomes: Vec<_> = lines

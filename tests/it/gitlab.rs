@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{self as fakes, Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, When, error},
+    forge::{self as fakes, Fake, Fault, GITLAB_TOKEN, JOB_TOKEN, Kind, Reply, Store, When, error},
     hosted::{self, PROMOTE, WAIT, document, run, run_as, run_with},
     world::{REV_B, Ran, World},
 };
@@ -59,8 +59,18 @@ fn doctor_row(ran: &Ran, code: &str) -> [String; 2] {
     ["status", "detail"].map(|key| row[key].as_str().unwrap().to_owned())
 }
 
+/// The number of attempts of a request.
+const ATTEMPTS: usize = 5;
+
+/// Pushes another change of a file with pins to the base branch.
+fn move_base(world: &World, fake: &Fake) {
+    let text = world.read(hosted::A) + "# more\n";
+    fake.store()
+        .push("main", "other work", &[(hosted::A, &text)]);
+}
+
 /// A change of the project on the forge.
-type Change = fn(&mut crate::support::forge::Store);
+type Change = fn(&mut Store);
 
 #[test]
 fn merge_request_is_opened_with_the_words_of_gitlab() {
@@ -141,6 +151,20 @@ fn job_token_is_refused_before_any_write() {
         ("CI_SERVER_URL", &*api),
     ];
     run_with(&world, &PROMOTE, &both).exits(0);
+}
+
+#[test]
+fn job_token_does_not_merge() {
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().gitlab.public = true;
+    pipeline(&fake, "success");
+    fake.forget();
+    let ran = run_as(JOB_TOKEN, &world, &hosted::LOOK).exits(3);
+    stderr_has(
+        &ran,
+        "CI_JOB_TOKEN cannot open, change or merge merge requests",
+    );
+    assert_eq!(fake.writes(), [] as [String; 0]);
 }
 
 #[test]
@@ -331,6 +355,7 @@ fn older_servers_have_another_parameter() {
 fn pipeline_of_merged_results_counts_for_its_head() {
     let (world, fake) = opened("auto_merge: true, gates: [build]");
     let (commit, main) = (head(&fake), fake.store().refs["main"].clone());
+    let old = commit.clone();
     let result = {
         let mut store = fake.store();
         let mut row = store.commits[&commit].clone();
@@ -343,13 +368,52 @@ fn pipeline_of_merged_results_counts_for_its_head() {
     fake.store().pipeline(reference, &result, "running");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().scheduled.len(), 1);
-    // After a push, it is that of an older head.
-    let branch = fake.store().pulls[0].head.clone();
+    // The base moves, and the branch is rebuilt: the pipeline is that of an older head.
     fake.store().scheduled.clear();
-    fake.store().push(&branch, "someone", &[(hosted::A, "x")]);
+    fake.store().pipeline_ends("success");
+    move_base(&world, &fake);
     fake.forget();
-    run(&world, &PROMOTE).exits(5);
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "build has not reported yet");
+    assert_ne!(head(&fake), old, "the branch was rebuilt");
     assert_eq!(merges(&fake), [] as [String; 0]);
+}
+
+/// The pipelines of later heads push the one of a head out of the number that is examined.
+#[test]
+fn number_of_examined_merged_results_is_limited() {
+    let (world, fake) = opened("auto_merge: true");
+    let main = fake.store().refs["main"].clone();
+    let result = |parents: Vec<String>| {
+        let mut store = fake.store();
+        let mut row = store.commits[&main].clone();
+        row.message = format!("merged result of {parents:?}");
+        row.parents = parents;
+        let id = store.put_commit(row);
+        store.pipeline("refs/merge-requests/1/merge", &id, "success");
+    };
+    result(vec![main.clone(), head(&fake)]);
+    for number in 0..3 {
+        result(vec![main.clone(), format!("{number:040}")]);
+    }
+    let reads = |fake: &Fake| {
+        let asked = fake.asked();
+        let of_commits = asked
+            .iter()
+            .filter(|line| line.contains("/repository/commits/"));
+        of_commits
+            .filter(|line| !line.contains("/statuses"))
+            .count()
+    };
+    fake.forget();
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "pipeline has not reported yet");
+    assert_eq!(
+        (merges(&fake).len(), reads(&fake)),
+        (0, 3),
+        "{:#?}",
+        fake.asked()
+    );
 }
 
 // Trap 3: a status of another merge request on the same commit.
@@ -408,13 +472,67 @@ fn head_that_lags_behind_a_push_is_waited_for() {
     let (world, fake) = opened("base: main");
     fake.store().gitlab.lag = 2;
     // The base moves, and the branch is rebuilt.
-    let path = hosted::A;
-    let text = world.read(path) + "# more\n";
-    fake.store().push("main", "other work", &[(path, &text)]);
+    move_base(&world, &fake);
     let ran = run(&world, &PROMOTE).exits(0);
     stderr_has(&ran, "merge request !1 updated");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().pulls.len(), 1);
+    // One that shows the head later is waited for; one that never does is rebuilt.
+    for (reads, is_rebuilt) in [(3, false), (1000, true)] {
+        let (world, fake) = opened("base: main");
+        let old = fake.store().refs["main"].clone();
+        fake.store().show_head(1, &old, reads);
+        fake.forget();
+        run(&world, &PROMOTE);
+        assert_eq!(fake.store().pulls.len(), 1);
+        let asked = fake.asked();
+        let is_pushed = asked.iter().any(|line| line.contains("receive-pack"));
+        assert_eq!(is_pushed, is_rebuilt, "{asked:#?}");
+    }
+}
+
+#[test]
+fn merge_is_repeated_until_the_head_is_shown() {
+    for status in [400, 404, 405, 406, 409, 422] {
+        let (world, fake) = world_on("auto_merge: true, gates: []");
+        let refused = error(status, "SHA does not match HEAD of source branch");
+        fake.fault(("PUT", "/merge"), 1, Fault::Instead(refused));
+        fake.at(When::Before, "PUT", "/merge", 1, |store| {
+            let old = store.refs["main"].clone();
+            store.show_head(1, &old, 1);
+        });
+        run(&world, &PROMOTE).exits(0);
+        assert!(fake.store().pulls[0].merged.is_some(), "{status}");
+        // The repeated request finds nothing to wait for, so the merge is requested without a schedule.
+        assert_eq!(merges(&fake).len(), 3, "{status}");
+    }
+}
+
+#[test]
+fn accepted_merge_that_is_not_carried_out_is_repeated() {
+    let (world, fake) = opened("base: main");
+    world.replace(
+        "repin.yaml",
+        "base: main }",
+        "auto_merge: true, gates: [] }",
+    );
+    hosted::publish(&world, &fake, "automatic merges");
+    let row = json!({
+        "iid": 1, "web_url": "https://gitlab.example/acme/flows/-/merge_requests/1", "title": "x",
+        "state": "opened", "source_branch": branch(), "target_branch": "main", "sha": head(&fake),
+        "merge_when_pipeline_succeeds": false, "merge_error": "Deadline Exceeded",
+    });
+    let accepted = Fault::Instead(Reply::json(200, row));
+    fake.fault(("PUT", "/merge"), 1, accepted.clone());
+    run(&world, &PROMOTE).exits(0);
+    assert!(fake.store().pulls[0].merged.is_some());
+    assert_eq!(merges(&fake).len(), 3);
+    // It is never carried out.
+    let (world, fake) = world_on("auto_merge: true, gates: []");
+    fake.fault(("PUT", "/merge"), 99, accepted);
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "has not carried it out: Deadline Exceeded");
+    assert_eq!(merges(&fake).len(), ATTEMPTS);
 }
 
 #[test]
@@ -457,7 +575,8 @@ fn refusal_of_a_mergeable_request_is_reported_with_its_error() {
         &ran,
         "405 Method Not Allowed): Merge failed: 4:Deadline Exceeded",
     );
-    assert!(merges(&fake).len() > 1, "it is repeated first");
+    // Once to schedule it, then as often as any request.
+    assert_eq!(merges(&fake).len(), 1 + ATTEMPTS);
 }
 
 // Trap 6: two runs at once.
@@ -491,6 +610,11 @@ fn push_of_a_person_cancels_the_schedule() {
     let ran = run(&world, &PROMOTE).exits(5);
     stderr_has(&ran, "the scheduled merge of !1 could not be canceled: ");
     stderr_has(&ran, "the token's owner may not merge into main");
+    // GitLab answers that it canceled the merge, and did not.
+    let done = Fault::Instead(Reply::json(201, json!({"status": "success"})));
+    fake.fault(cancel, 1, done);
+    let ran = run(&world, &PROMOTE).exits(5);
+    stderr_has(&ran, "the merge is still scheduled");
     let ran = run(&world, &PROMOTE).exits(5);
     stderr_has(&ran, "the scheduled merge of !1 was canceled");
     assert_eq!(fake.store().scheduled.len(), 0);
@@ -506,6 +630,25 @@ fn setting_for_source_branches_is_kept() {
     fake.store().gitlab.removes_branches = true;
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().gitlab.opened[0]["remove_source_branch"], true);
+}
+
+#[test]
+fn deleted_source_branch_closes_the_merge_request() {
+    let (world, fake) = opened("base: main");
+    let branch = fake.store().pulls[0].head.clone();
+    {
+        let mut store = fake.store();
+        let before = store.refs.remove(&branch);
+        fakes::gitlab::pushed(&mut store, &branch, before.as_ref());
+        assert!(!store.pulls[0].open);
+    }
+    let ran = run(&world, &PROMOTE).exits(1);
+    stderr_has(&ran, "merge request !1 (");
+    assert_eq!(fake.store().pulls.len(), 1);
+    let args = [&PROMOTE[..], &["--reopen"]].concat();
+    run(&world, &args).exits(0);
+    let store = fake.store();
+    assert!(store.pulls[0].open && store.refs.contains_key(&branch));
 }
 
 #[test]
@@ -678,6 +821,19 @@ fn reasons_of_gitlab_are_reported() {
 }
 
 #[test]
+fn missing_approval_delays_the_merge() {
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().gitlab.approved = false;
+    pipeline(&fake, "success");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    assert!(fake.store().pulls[0].merged.is_none());
+    fake.when(2, Store::approve);
+    assert_eq!(run(&world, &WAIT).exits(0).json()["state"], "merged");
+    assert_eq!(fake.store().gitlab.unvalidated, [] as [u64; 0]);
+}
+
+#[test]
 fn merge_train_is_entered_and_followed() {
     let (world, fake) = world_on("auto_merge: true");
     fake.store().gitlab.trains = true;
@@ -685,10 +841,20 @@ fn merge_train_is_entered_and_followed() {
     pipeline(&fake, "running");
     run(&world, &PROMOTE).exits(0);
     assert_eq!(fake.store().scheduled.len(), 1, "202");
+    let parameter = |fake: &Fake, name: &str| {
+        let merged = fake.store().gitlab.merged.last().unwrap()[name].clone();
+        merged == true
+    };
+    assert!(parameter(&fake, "auto_merge"));
+    fake.store().scheduled.clear();
+    fake.store().version = "16.4.0";
+    run(&world, &PROMOTE).exits(0);
+    assert!(parameter(&fake, "when_pipeline_succeeds"));
+    fake.store().version = "17.11.0-ee";
     fake.store().scheduled.clear();
     fake.store().pipeline_ends("success");
     let ran = run(&world, &PROMOTE).exits(0);
-    stderr_has(&ran, "is in the merge queue, at position 1");
+    stderr_has(&ran, "is in the merge train, at position 1");
     assert_eq!(fake.store().gitlab.train, [1]);
     fake.when(3, |store| {
         store.merge(1);
@@ -696,7 +862,7 @@ fn merge_train_is_entered_and_followed() {
     });
     let ran = run(&world, &WAIT).exits(0);
     assert_eq!(ran.json()["state"], "merged");
-    stderr_has(&ran, "it is in the merge queue, at position 1 (fresh)");
+    stderr_has(&ran, "it is in the merge train, at position 1 (fresh)");
 }
 
 #[test]
@@ -718,9 +884,23 @@ fn removal_from_the_merge_train_ends_the_wait() {
         let before = merges(&fake).len();
         let ran = run(&world, &WAIT).exits(1);
         assert_eq!(ran.json()["state"], "open");
-        stderr_has(&ran, "merge queue");
+        stderr_has(&ran, "was removed from the merge train of main");
         assert_eq!(merges(&fake).len() - before, usize::from(!is_queued));
     }
+    // One that is being merged is not removed, although the train does not list it.
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().gitlab.trains = true;
+    pipeline(&fake, "success");
+    run(&world, &PROMOTE).exits(0);
+    fake.at(When::After, "GET", "/merge_trains/main", 1, |store| {
+        store.gitlab.train.clear();
+        store.gitlab.locked = true;
+    });
+    fake.at(When::After, "GET", "/merge_trains/main", 3, |store| {
+        store.gitlab.locked = false;
+        store.merge(1);
+    });
+    assert_eq!(run(&world, &WAIT).exits(0).json()["state"], "merged");
     // One that is scheduled to enter the train again is not removed.
     let (world, fake) = opened("auto_merge: true");
     fake.store().gitlab.trains = true;
@@ -971,7 +1151,10 @@ fn gates_of_a_branch_are_those_of_its_merge_request() {
     pipeline(&fake, "success");
     run(&world, &["gates", "--ref", &branch]).exits(0);
     // The merge request is not that of every reference to its commit.
-    run(&world, &["gates", "--ref", &commit]).exits(1);
+    let of_commit = document(&world, &["gates", "--ref", &commit], 1);
+    let gates = of_commit["gates"].as_array().unwrap().iter();
+    let states: Vec<_> = gates.map(|gate| gate["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["absent", "absent"], "{of_commit}");
     fake.store().pulls[0].head_repo = "other/fork".to_owned();
     run(&world, &["gates", "--ref", &branch]).exits(1);
     fake.store().gitlab.merge_requests = "disabled";

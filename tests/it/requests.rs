@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{self, Fault, Kind, TOKEN},
-    hosted::hosted,
+    hosted::{FORGES, hosted},
     registry::{PASSWORD, Protection, Registry, USER, docker_config, run},
     token::{Grants, TokenServer},
     world::{REV_B, Ran, World, world},
@@ -83,7 +83,7 @@ fn dates_of_registry_use_its_clock() {
 
 #[test]
 fn dates_of_forge_use_its_clock() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "gates: [ci]");
         let limited = |date: &str, when: (&str, &str)| {
             let reply = forge::error(429, "slow down").with("date", date);
@@ -363,6 +363,7 @@ fn secrets_in_urls_of_a_server_are_redacted() {
 #[test]
 fn forge_requests_are_logged_at_vv() {
     let hidden = Regex::new("(filter|head_sha|status)=[^&]*").unwrap();
+    // The log masks more parameters of GitLab, and shows its paths encoded.
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "gates: [ci]");
         let ran = gates(&world, &["-vv", "--format", "json"]).exits(1);

@@ -363,7 +363,7 @@ fn disabled_pull_requests_are_reported_as_such() {
 
 #[test]
 fn renamed_repository_is_an_input_error() {
-    for kind in [Kind::Github, Kind::Gitea, Kind::Forgejo] {
+    for kind in crate::support::hosted::SERVERS {
         let (world, fake) = hosted(kind, "");
         fake.store().renamed = Some("acme/streams");
         for args in [
@@ -406,6 +406,7 @@ fn redirect_to_another_server_is_no_renaming() {
 
 #[test]
 fn repository_with_another_name_is_refused() {
+    // GitLab redirects (`tests/it/gitlab.rs`).
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind, "");
         let row = serde_json::json!({"full_name": "acme/streams", "default_branch": "main"});

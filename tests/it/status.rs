@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, error},
-    hosted::{KINDS, PROMOTE, document, hosted, run},
+    hosted::{FORGES, PROMOTE, document, hosted, run},
     repo::{Repo, revision},
     strace::{self, Point},
     world::{REV_A, REV_B, REV_C, Ran, World, world},
@@ -496,7 +496,7 @@ fn a_shallow_clone_is_reported() {
 
 #[test]
 fn only_open_pull_requests_of_sets_are_listed() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
         let opened = fake.store().pulls[0].clone();
@@ -541,8 +541,9 @@ fn only_open_pull_requests_of_sets_are_listed() {
         assert_eq!(found["not_read"][0]["what"], "history");
         assert_eq!(found["not_read"].as_array().unwrap().len(), 1);
         let ran = run(&world, &["status"]).exits(3);
-        let row = format!("open          #{} promote {} ", opened.number, &REV_B[..12]);
-        assert!(ran.stdout.contains(&row), "{}", ran.stdout);
+        // A longer URL is on the next line.
+        let row = format!("open          #{} promote {}", opened.number, &REV_B[..12]);
+        assert!(ran.stdout.contains(&kind.spelled(&row)), "{}", ran.stdout);
         assert_eq!(fake.writes(), [] as [String; 0]);
     }
 }
@@ -588,7 +589,7 @@ fn failing_forge_determines_the_exit_code() {
 
 #[test]
 fn forge_confirms_the_pull_request_of_commit() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;
@@ -662,7 +663,7 @@ fn branch_with_similar_name_is_not_base() {
 
 #[test]
 fn rebase_merge_is_found_by_set_branch() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;

@@ -4,7 +4,7 @@
 use crate::support::{
     fake::{Fake as Recorder, Reaction},
     forge::{Fake, Fault, Kind, TOKEN, error},
-    hosted::{self, PROMOTE, publish, run_with as run},
+    hosted::{self, FORGES, PROMOTE, publish, run_with as run},
     world::{REV_B, Ran, World, world},
 };
 
@@ -56,6 +56,7 @@ const ASKING: [&[&str]; 5] = [
 
 #[test]
 fn changed_forge_url_gets_no_job_token() {
+    // GitLab has other variables (`tests/it/gitlab.rs`).
     for kind in [Kind::Github, Kind::Gitea] {
         let (world, fake) = hosted(kind);
         let (api, thief) = (fake.api(), recorder());
@@ -149,7 +150,7 @@ const OWN: [(&str, &str); 1] = [("REPIN_FORGE_TOKEN", TOKEN)];
 
 #[test]
 fn base_branch_determines_the_forge() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         let (mine, thief) = (world.read("repin.yaml"), recorder());
         let host = format!("http://{}", thief.host());
@@ -182,7 +183,7 @@ fn base_branch_determines_the_forge() {
 
 #[test]
 fn forge_base_is_compared_before_the_first_write() {
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in FORGES {
         let (world, fake) = unknown_to_git(kind);
         let other = Fake::start(kind);
         publish(&world, &other, "as it is");

@@ -11,7 +11,7 @@ use crate::support::{
     authority::{self, ISSUER, Key, SOURCE, Signing, WORKFLOW, provenance, statement},
     fake::{Reaction, Request},
     forge,
-    hosted::{self, KINDS},
+    hosted::{self, FORGES},
     layout::Platform,
     world::{REV_A, REV_B, World, details, failed, world},
 };
@@ -654,7 +654,7 @@ fn without_a_policy_not_one_request_more() {
 fn pull_request_uses_keys_of_the_base() {
     let ours = authority::root().to_string();
     let theirs = include_str!("../../src/trust/roots/sigstore.json");
-    for kind in KINDS {
+    for kind in FORGES {
         for (base, here, exit) in [(ours.as_str(), theirs, 0), (theirs, ours.as_str(), 1)] {
             let (world, fake) = hosted::hosted(kind, "labels: [ci]");
             with_policy(&world, POLICY);

@@ -243,6 +243,7 @@ impl Gitlab {
 
     /// Requests the merge until GitLab accepts it, or its state explains the refusal.
     async fn request_merge(&self, pull: &Pull, head: &str, auto: bool) -> Result<Merge, Error> {
+        self.check_token_kind()?;
         self.check_merge_method().await?;
         let request = self.merge_request(pull, head, auto).await?;
         let attempts = self.http.policy().attempts;

@@ -319,7 +319,10 @@ impl Gitlab {
         self.check_version().await?;
         let what = format!("GitLab: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
-        if let Some(error) = self.project().await?.unusable() {
+        let project = self.project().await?;
+        let denied = || project.refusal("the token's owner may not push", ANOTHER_TOKEN);
+        let denied = (repo.push == Push::Denied).then(denied);
+        if let Some(error) = project.unusable().or(denied) {
             return Err(error);
         }
         if let Some(token) = self.token_row().await?
@@ -380,9 +383,8 @@ impl Gitlab {
             return Ok(lacks);
         }
         let Some(role) = project.role() else {
-            return Ok(Verdict::Unknown(
-                "GitLab does not report its role".to_owned(),
-            ));
+            let reason = "GitLab does not report its role".to_owned();
+            return Ok(Verdict::Unknown(reason));
         };
         let Some(rows) = self.protected_rows().await? else {
             let reason = "GitLab does not show the protected branches to this token";
@@ -412,9 +414,8 @@ impl Gitlab {
                 return Ok(Verdict::Warns(self.http.clean(&reason), hint.to_owned()));
             }
         }
-        Ok(Verdict::Has(format!(
-            "its role has the access level {role}"
-        )))
+        let evidence = format!("its role has the access level {role}");
+        Ok(Verdict::Has(evidence))
     }
 
     /// The protected branches; `None` if the role may not list them: older servers show them to maintainers only.

@@ -7,8 +7,6 @@ use super::{
     world::{REV_B, REV_C, Ran, World, world},
 };
 
-/// Both APIs.
-pub const KINDS: [Kind; 2] = [Kind::Github, Kind::Gitea];
 /// Every API.
 pub const FORGES: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 /// Both servers with Gitea's API.

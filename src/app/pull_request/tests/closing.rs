@@ -8,7 +8,7 @@ use crate::{
     support::forge::{Kind, When},
 };
 
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const KINDS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
 
 #[tokio::test]
 async fn pull_request_is_fetched_before_closing() {

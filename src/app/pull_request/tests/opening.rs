@@ -29,7 +29,7 @@ use crate::{
 
 const BRANCH: &str = "auto/promote-x";
 const COMMIT: &str = "promote: images @x\n\nRepin-Set: x\n";
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const KINDS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
 
 /// A process that promotes the repositories of a forge.
 struct Process {
@@ -192,7 +192,9 @@ impl Process {
         let store = self.forge.store(0);
         let ours: Vec<_> = store.pulls.iter().filter(|it| it.head == BRANCH).collect();
         assert_eq!(ours.len(), 1, "{case}");
-        let draft = ours[0].draft || ours[0].title.starts_with("WIP: ");
+        let prefixes = ["WIP: ", "Draft: "];
+        let title = &ours[0].title;
+        let draft = ours[0].draft || prefixes.iter().any(|prefix| title.starts_with(prefix));
         assert!(ours[0].open && draft, "{case}");
         for path in PINNED {
             let [base, new] = ["main", BRANCH].map(|branch| store.content(branch, path));

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::forge::{A, GATED, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
+use super::forge::{A, KINDS, PACE, PERMISSION, REQUEST, branch, opened, promote};
 use crate::app::pull_request::ForgeRepository;
 use crate::{
     app::pull_request::waiting::{
@@ -356,7 +356,7 @@ async fn merge_of_a_draft_is_not_scheduled() {
 
 #[tokio::test]
 async fn merge_canceled_by_a_person_is_not_rescheduled() {
-    for kind in GATED {
+    for kind in KINDS {
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         fake.when(3, |store| {
@@ -427,14 +427,14 @@ async fn pull_request_from_a_fork_ends_the_wait() {
 
 #[tokio::test]
 async fn merge_of_a_ready_draft_is_scheduled() {
-    for kind in GATED {
+    for kind in KINDS {
         let (fake, forge, pull) = opened(kind, &["ci"]).await;
         fake.store().report("ci", "pending");
         forge.set_state(&pull, Readiness::Draft).await.unwrap();
         fake.at(When::Before, "GET", "/pulls/1", 3, move |store| {
             let pull = &mut store.pulls[0];
             pull.draft = false;
-            pull.title = pull.title.replace("WIP: ", "");
+            pull.title = pull.title.replace("WIP: ", "").replace("Draft: ", "");
         });
         until_poll(&fake, 6);
         let (waited, _) = watched(&forge, for_polls(600), true).await;

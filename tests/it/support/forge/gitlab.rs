@@ -176,6 +176,18 @@ impl Store {
         });
     }
 
+    /// A merge request shows an older head, for a number of reads.
+    pub fn show_head(&mut self, number: u64, head: &str, reads: usize) {
+        let shown = (head.to_owned(), reads);
+        self.gitlab.old_heads.insert(number, shown);
+    }
+
+    /// A user approves all merge requests.
+    pub fn approve(&mut self) {
+        self.gitlab.approved = true;
+        settle(self);
+    }
+
     /// The last pipeline has another status from now on.
     pub fn pipeline_ends(&mut self, status: &str) {
         status.clone_into(&mut self.gitlab.pipelines.last_mut().unwrap().status);

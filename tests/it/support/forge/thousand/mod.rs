@@ -451,8 +451,10 @@ fn of_one(asked: &Asked) -> Asked {
 
 /// The response of one repository's forge, with the name of the repository.
 fn renamed(mut reply: Reply, name: &str) -> Reply {
-    let text = String::from_utf8(reply.body).unwrap();
-    reply.body = text.replace("acme/flows", name).into_bytes();
+    // A blob may be anything.
+    if let Ok(text) = std::str::from_utf8(&reply.body) {
+        reply.body = text.replace("acme/flows", name).into_bytes();
+    }
     reply
 }
 
