@@ -778,13 +778,9 @@ fn reasons_of_gitlab_are_reported() {
         (
             "security_policy_violations",
             0,
-            "a security policy is not satisfied",
+            "a security policy denies it",
         ),
-        (
-            "external_status_checks",
-            0,
-            "an external status check must pass",
-        ),
+        ("external_status_checks", 0, "a status check must pass"),
         ("merge_time", 0, "may not be merged before"),
         ("draft_status", 1, "it is a draft"),
         ("locked_paths", 1, "a file is locked by another user"),

@@ -38,10 +38,10 @@ pub(super) fn meaning(word: &str) -> Option<(Until, &'static str)> {
         "requested_changes" => (Change, "a reviewer requested changes"),
         "discussions_not_resolved" => (Change, "a thread is not resolved"),
         "merge_request_blocked" | "blocked_status" => (Change, "another merge request blocks it"),
-        "status_checks_must_pass" => (Change, "an external status check must pass"),
-        "external_status_checks" => (Change, "an external status check must pass"),
-        "security_policy_violations" => (Change, "a security policy is not satisfied"),
-        "policies_denied" => (Change, "a security policy is not satisfied"),
+        "external_status_checks" | "status_checks_must_pass" => {
+            (Change, "a status check must pass")
+        }
+        "policies_denied" | "security_policy_violations" => (Change, "a security policy denies it"),
         "security_policy_pipeline_check" => {
             (Change, "the pipelines of a security policy must succeed")
         }
@@ -93,7 +93,7 @@ mod tests {
             (
                 &["status_checks_must_pass", "external_status_checks"],
                 Change,
-                "external status check",
+                "status check",
             ),
             (
                 &["security_policy_violations", "policies_denied"],
