@@ -190,16 +190,17 @@ fn fleet_lists_the_commits_of_the_source() {
     }
 }
 
-/// The fetches of the source since `from`: only they are first attempted without the token.
+/// The fetches of the source since `from`: the first repository is fetched once more than the second one, which is no source.
 pub(crate) fn fetches_of_source(forge: &Thousand, from: usize) -> usize {
     let log = forge.log().split_off(from);
-    let refused = log.iter().filter(|logged| {
-        let is_fetch = logged
-            .request
-            .contains("/info/refs?service=git-upload-pack");
-        logged.repository == Some(0) && is_fetch && logged.status == 401
-    });
-    refused.count()
+    let fetches = |repository: usize| {
+        let own = log
+            .iter()
+            .filter(|logged| logged.repository == Some(repository));
+        let fetch = "/info/refs?service=git-upload-pack";
+        own.filter(|logged| logged.request.contains(fetch)).count()
+    };
+    fetches(0).saturating_sub(fetches(1))
 }
 
 #[test]

@@ -275,7 +275,7 @@ fn at_commit<'h>(
 /// A text that matches no set: the revision of a build, which was never promoted, or a mistake.
 fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result<String, Errors> {
     match RequestedRevision::parse(config, text) {
-        Ok(RequestedRevision::OfBuild { .. } | RequestedRevision::Abbreviated(..)) => {}
+        Ok(RequestedRevision::OfBuild { .. }) => {}
         Ok(_) => return Ok(text.to_owned()),
         Err(errors) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {}
         Err(errors) => return Err(errors),

@@ -54,15 +54,14 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         let mut claims = points[*merge].claims.clone();
         let mut has_merged_override = false;
         for commit in merged {
-            let point = &points[*commit];
-            let is_pinned = match (point.set, points[*merge].set) {
-                (Some(set), Some(merge)) => is_part(&found.distinct[set], &found.distinct[merge]),
-                (_, None) => true,
-                (None, Some(_)) => false,
-            };
-            if is_pinned {
+            let (point, merge) = (&points[*commit], &points[*merge]);
+            let set_of = |point: &Point| point.set.map(|set| &found.distinct[set]);
+            if is_pinned(set_of(point), set_of(merge)) {
                 claims.extend(&point.claims);
-                has_merged_override |= point.claims.is_override;
+            }
+            // Images with other names and repositories now count as well.
+            if point.claims.is_override && is_pinned(point.slots.as_ref(), merge.slots.as_ref()) {
+                has_merged_override = true;
             }
         }
         points[*merge].claims = claims;
@@ -88,11 +87,15 @@ fn record_by_correction(graph: &Graph, commits: &[Commit], points: &mut [Point])
     }
 }
 
-/// Whether a merge pins the digests of a merged set. It may pin further images, which its other parent
-/// added.
-fn is_part(merged: &Set, merge: &Set) -> bool {
-    let mut images = merged.0.iter().zip(&*merge.0);
-    !merged.is_empty() && images.all(|(merged, merge)| merged.is_empty() || merged == merge)
+/// Whether a merge pins the digests of a merged set, or its content is unknown. It may pin further images, which its other
+/// parent added.
+fn is_pinned(merged: Option<&Set>, merge: Option<&Set>) -> bool {
+    let (Some(merged), Some(merge)) = (merged, merge) else {
+        return merge.is_none();
+    };
+    let mut images = merged.0.iter().enumerate();
+    !merged.is_empty()
+        && images.all(|(image, digests)| digests.is_empty() || merge.0.get(image) == Some(digests))
 }
 
 /// The tags of the revisions that titles and trailers claim, by the titles and tags of configurations.
