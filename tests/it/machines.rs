@@ -11,12 +11,13 @@ use serde_json::Value;
 use crate::{
     support::{
         forge::{Fake, Kind, Store, TOKEN},
+        hosted::SERVERS,
         world::{REV_A, REV_B, REV_C, World, world},
     },
     sync::SYNC,
 };
 
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
+const KINDS: [Kind; 4] = SERVERS;
 const PINNED: [&str; 2] = [".github/workflows/a.yml", ".github/workflows/b.yml"];
 
 /// A repository in which A and then B was promoted, a branch `staging` with a separate commit, and
@@ -56,11 +57,7 @@ fn moments(all: usize) -> impl Iterator<Item = usize> {
 fn site(kind: Kind) -> Site {
     let (mut world, fake) = (world(), Fake::start(kind));
     world.build(REV_C);
-    let name = if kind == Kind::Github {
-        "github"
-    } else {
-        "gitea"
-    };
+    let name = kind.name();
     let block = format!(
         "forge: {{ kind: {name}, url: '{}', repository: acme/flows, sync_targets: [staging] }}\n",
         fake.api()
@@ -214,7 +211,7 @@ impl Site {
         for pull in store.pulls.iter().filter(|pull| !pull.open) {
             let reason = store.comments.get(&pull.number).map_or("", |all| &all[0]);
             assert!(
-                reason.contains("Duplicate of #"),
+                reason.contains(&store.kind.spelled("Duplicate of #")),
                 "{case}: {pull:?} {reason}"
             );
         }
@@ -332,7 +329,7 @@ fn older_machine_reports_the_newer_revision() {
             assert_eq!((newer.exit, number(newer)), (0, stays), "{case}");
             let store = site.fake.store();
             let closed = store.pulls.iter().find(|pull| !pull.open);
-            let note = format!("Superseded by #{stays}");
+            let note = kind.spelled(&format!("Superseded by #{stays}"));
             match closed {
                 Some(pull) => assert!(store.comments[&pull.number][0].contains(&note), "{case}"),
                 // It was begun with that of the newer one in sight, and is left to people.
@@ -341,7 +338,7 @@ fn older_machine_reports_the_newer_revision() {
             exits[usize::from(older.exit == 1)] += 1;
             let said = older.document.to_string();
             assert!(
-                older.exit == 0 || said.contains(&format!("#{stays} ")),
+                older.exit == 0 || said.contains(&kind.spelled(&format!("#{stays} "))),
                 "{case}"
             );
         };
