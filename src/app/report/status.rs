@@ -14,7 +14,7 @@ use crate::{
         text::counted,
         untrusted::{padded, plain, short},
     },
-    core::{checks::Check, history::IgnoredClaim},
+    core::{checks, history::IgnoredClaim},
     forge::Words,
     oci::Digest,
 };
@@ -337,7 +337,7 @@ impl Screen<'_> {
         self.rows("open", lines, "repin status -v");
     }
 
-    fn checks(&mut self, label: &str, checks: &[Check], none: &str) {
+    fn checks(&mut self, label: &str, checks: &[checks::Check], none: &str) {
         let mut lines = Vec::new();
         for check in checks {
             let image = match &check.image {
@@ -416,10 +416,13 @@ impl Screen<'_> {
 fn problems(document: &StatusDocument) -> Vec<String> {
     let outside = document.outside.iter();
     let unsearched = outside.filter(|check| check.locations.is_empty()).count();
+    let mut warned = document.pins.clone();
+    warned.retain(|check| check.status != checks::Status::Fail);
     let images = document.work_tree.iter();
     let differing = images.filter(|row| row.current == Some(false)).count();
     let counts = [
-        (document.pins.len(), "failed pin check"),
+        (document.pins.len() - warned.len(), "failed pin check"),
+        (warned.len(), "pin warning"),
         (document.outside.len() - unsearched, "outside digest"),
         (unsearched, "unsearched file"),
         (document.unpinned.len(), "unpinned reference"),
