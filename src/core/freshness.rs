@@ -16,7 +16,9 @@ use crate::{
         Freshness,
         yaml::{self, Node, Value},
     },
-    git::{FetchedObjects, GitError, ObjectId, Remote, ScratchRepository, check_branch},
+    git::{
+        Connections, FetchedObjects, GitError, ObjectId, Remote, ScratchRepository, check_branch,
+    },
 };
 
 /// A reference to another repository, as read from the files.
@@ -201,11 +203,12 @@ const PINNED_REF: &str = "refs/repin/pinned";
 /// Fetches the other repository into the empty directory `scratch`, and measures the distance.
 pub(crate) fn measure_distance(
     scratch: &Path,
-    remote: Remote,
+    (remote, connections): (Remote, Connections),
     branch: &str,
     pinned: &PinnedReference,
 ) -> Result<Distance, FreshnessError> {
-    let other = ScratchRepository::init(scratch, remote, FetchedObjects::CommitsAndTrees)?;
+    let objects = FetchedObjects::CommitsAndTrees;
+    let other = ScratchRepository::init(scratch, remote, objects, connections)?;
     let git = other.git();
     if !other.fetch(&[&format!("+refs/heads/{branch}:{HEAD_REF}")])? {
         return Err(FreshnessError::NoBranch);

@@ -24,7 +24,7 @@ use super::{
     location::Location,
 };
 use crate::base::{
-    http::{SharedDeadline, address::is_loopback},
+    http::{Policy, SharedDeadline, address::is_loopback},
     untrusted::{Secrets, short},
 };
 
@@ -72,8 +72,17 @@ impl Connections {
         self.deadline.as_ref()?.deadline().rest()
     }
 
-    /// Whether a command may be repeated after this pause.
-    pub(crate) fn may_repeat_after(&self, pause: Duration) -> bool {
+    /// Waits before the next attempt of a command; `false` if this number of failed attempts or the deadline allows none.
+    pub(crate) async fn pause_before_retry(&self, failed: u32, retries: &Policy) -> bool {
+        let pause = retries.usual_pause(failed);
+        let repeats = failed < retries.attempts && self.may_repeat_after(pause);
+        if repeats {
+            tokio::time::sleep(pause).await;
+        }
+        repeats
+    }
+
+    fn may_repeat_after(&self, pause: Duration) -> bool {
         let deadline = self.deadline.as_ref().map(SharedDeadline::deadline);
         deadline.is_none_or(|deadline| !deadline.is_over_after(pause))
     }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     BRANCHES, Branch, Git, GitError, MAX_OUTPUT, ObjectId,
-    command::{Mode, Watchdog},
+    command::{self, Mode, Watchdog},
     connection::without_users,
     publish::FETCH,
 };
@@ -304,7 +304,10 @@ impl Git {
             reason: without_users(&reason),
         };
         let transports = self.transports(command, remote)?;
-        let mut running = self.start(command, args, Mode::Network(transports))?;
+        let mut git = command::prepare(&self.program, &self.place, Mode::Network(transports));
+        self.trust_authorities(&mut git)?;
+        git.arg(command).args(args);
+        let mut running = command::spawn(git, &self.place, command)?;
         let watch = Watchdog::new(&running, TIMEOUT);
         let mut output = Vec::new();
         let read = running.stdout()?.take(MAX_OUTPUT).read_to_end(&mut output);

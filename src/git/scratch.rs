@@ -31,10 +31,11 @@ impl ScratchRepository {
         directory: &Path,
         remote: Remote,
         objects: FetchedObjects,
+        connections: Connections,
     ) -> Result<Self, GitError> {
         let git = Git {
             fetches_lazily: false,
-            ..Git::init(directory)?
+            ..Git::init(directory)?.connecting_with(connections)
         };
         // git accepts a filter only for a named remote.
         git.run_checked("config", &["remote.origin.url", &remote.url], None)?;
@@ -43,14 +44,6 @@ impl ScratchRepository {
             remote,
             objects,
         })
-    }
-
-    /// The same with these settings for connections.
-    pub(crate) fn connecting_with(self, connections: Connections) -> Self {
-        Self {
-            git: self.git.connecting_with(connections),
-            ..self
-        }
     }
 
     pub(crate) fn git(&self) -> &Git {

@@ -323,11 +323,10 @@ impl Content {
             if raced || head != first.old {
                 return Ok(PushOutcome::Raced(reason));
             }
-            if !self.may_repeat(attempt) {
+            if !self.pause_before_retry(attempt).await {
                 let what = format!("{forge}: pushing {}", first.branch);
                 return Err(Error::unavailable(what, reason).help("run the command again"));
             }
-            self.back_off(attempt).await;
         }
         Err(Error::internal())
     }
@@ -350,14 +349,9 @@ impl Content {
         listed.map_err(|error| self.not_fetched(prefix, error))
     }
 
-    /// Whether another attempt is allowed, and begins before the deadline.
-    fn may_repeat(&self, attempt: u32) -> bool {
-        let pause = self.retries.usual_pause(attempt);
-        attempt < self.retries.attempts && self.place.connections.may_repeat_after(pause)
-    }
-
-    async fn back_off(&self, attempt: u32) {
-        tokio::time::sleep(self.retries.usual_pause(attempt)).await;
+    async fn pause_before_retry(&self, failed: u32) -> bool {
+        let connections = &self.place.connections;
+        connections.pause_before_retry(failed, &self.retries).await
     }
 
     /// Runs git with a connection; repeats it if the connection fails.
@@ -370,8 +364,7 @@ impl Content {
         loop {
             let once = Arc::clone(&work);
             match self.run(move |mirror| once(mirror)).await {
-                Err(error) if error.is_transient() && self.may_repeat(attempt) => {
-                    self.back_off(attempt).await;
+                Err(error) if error.is_transient() && self.pause_before_retry(attempt).await => {
                     attempt += 1;
                 }
                 result => return result,

@@ -25,7 +25,10 @@ use crate::{
         untrusted::plain,
     },
     config::{Config, Operation, SetPath},
-    core::checks::{Approved, Overrides, Status},
+    core::{
+        checks::{Approved, Overrides, Status},
+        history::HoldScope,
+    },
     forge::{Forge, Pull},
 };
 use std::path::Path;
@@ -243,7 +246,7 @@ fn belongs_to_other_set(
         // The history is read in the clone around the root of this set.
         config.root.clone_from(&site.config.root);
         let history = match &head.history {
-            Some(head) => SiteHistory::up_to(head, &config, services),
+            Some(head) => SiteHistory::up_to(head, &config, HoldScope::All, services),
             None => SiteHistory::for_choice(&config, services),
         };
         config.former = history.former_sets();

@@ -18,6 +18,7 @@ use super::{
     known_heads::HeadOnForge,
 };
 use crate::{
+    base::error::Error,
     config::Config,
     git::{Branch, BranchSources, Git, GitError, ObjectId},
 };
@@ -50,7 +51,8 @@ impl BaseBranches {
         for branch in source.selected(keys) {
             branches.push(branch?);
         }
-        let mut unknown = Vec::new();
+        let failure = forge.as_ref().and_then(|forge| forge.failure.as_ref());
+        let mut unknown: Vec<_> = failure.map(ToString::to_string).into_iter().collect();
         // In a pipeline of a merge request, its target may differ from both.
         if let Some(target) = environment::target_branch(&services.environment, Some(clone)) {
             match source.branch(&target, keys.history) {
@@ -150,6 +152,8 @@ struct ForgeBranches {
     tips: BTreeMap<String, ObjectId>,
     /// The default branch, if the configuration selects no other one.
     default: Option<Branch>,
+    /// The error of fetching them: then those in the clone count.
+    failure: Option<Error>,
 }
 
 impl ForgeBranches {
@@ -180,6 +184,7 @@ impl ForgeBranches {
         names.extend(known.iter().filter_map(|branch| in_remote(&branch.name)));
         names.remove(&head.branch);
         let mut tips = BTreeMap::from([(head.branch.clone(), head.history_branch.tip)]);
+        let mut failure = None;
         if !names.is_empty() {
             let wanted: Vec<_> = names.iter().map(String::as_str).collect();
             let work = async {
@@ -188,15 +193,16 @@ impl ForgeBranches {
                 for name in &wanted {
                     fetched.push(head.content.head(name).await?);
                 }
-                Ok::<_, crate::base::error::Error>(fetched)
+                Ok::<_, Error>(fetched)
             };
-            // The branches in the clone count then, and one that is missing is reported.
-            let fetched = services
-                .wait(work, "fetching the base branches")
-                .unwrap_or_default();
-            for (name, tip) in names.into_iter().zip(fetched) {
-                let tip = tip.and_then(|tip| ObjectId::parse(tip.as_bytes()));
-                tips.extend(tip.map(|tip| (name, tip)));
+            match services.wait(work, "fetching the base branches") {
+                Ok(fetched) => {
+                    for (name, tip) in names.into_iter().zip(fetched) {
+                        let tip = tip.and_then(|tip| ObjectId::parse(tip.as_bytes()));
+                        tips.extend(tip.map(|tip| (name, tip)));
+                    }
+                }
+                Err(error) => failure = Some(error),
             }
         }
         let selects_none = keys.base.is_none() && keys.history.is_none();
@@ -206,6 +212,7 @@ impl ForgeBranches {
             remote,
             tips,
             default,
+            failure,
         })
     }
 

@@ -263,7 +263,7 @@ impl CommitSite {
     /// Reads the configuration and the files of the base branch. The configuration of the work tree
     /// selects the branch.
     pub(super) fn open(local: &Config, services: &Services) -> Result<Self, Errors> {
-        let git = Git::open(&local.root).map_err(Error::from)?;
+        let git = services.git(local).map_err(Error::from)?;
         let stated = environment::default_branch(&services.environment, Some(&git));
         let sources = BranchSources {
             base: local.forge.as_ref().and_then(|forge| forge.base.as_deref()),

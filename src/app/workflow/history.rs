@@ -140,12 +140,17 @@ impl From<Result<Commits, GitError>> for SiteHistory {
 
 impl SiteHistory {
     /// Reads the history up to the head of a branch on the forge.
-    pub(super) fn up_to(head: &HeadOnForge, config: &Config, services: &Services) -> Self {
+    pub(super) fn up_to(
+        head: &HeadOnForge,
+        config: &Config,
+        scope: HoldScope,
+        services: &Services,
+    ) -> Self {
         let read = |head: &HeadOnForge| {
             let _progress = services.console.progress(READING);
             Self {
                 _content: Some(head.content.clone()),
-                ..Self::from(read(config, Some(head), HoldScope::All, services))
+                ..Self::from(read(config, Some(head), scope, services))
             }
         };
         let history = read(head);
@@ -175,7 +180,7 @@ impl SiteHistory {
 
     fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
         match head_on_forge::find(config, services) {
-            Ok(Some(head)) => return Self::up_to(&head, config, services),
+            Ok(Some(head)) => return Self::up_to(&head, config, scope, services),
             Ok(None) => {}
             Err(errors) => services.console.warn(&format!(
                 "the history is that of this clone, which may be outdated: {}",

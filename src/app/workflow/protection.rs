@@ -46,7 +46,7 @@ impl<'r> ProtectionReader<'r> {
         running: &'r [RunningFile],
         services: &'r Services,
     ) -> Result<Access<Self>, Errors> {
-        let git = Git::discover(&config.root).map_err(Error::from)?;
+        let git = services.discover_git(config).map_err(Error::from)?;
         let sets = git
             .as_ref()
             .map_or_else(|| Ok(Vec::new()), |git| other_sets(config, git));

@@ -10,7 +10,7 @@ use super::{Access, Services, caches::FetchedRepository, connection::TokenUse};
 use crate::{
     base::{
         error::{Code, Error, Errors, usage},
-        http::FORGES,
+        http::{FORGES, Policy},
     },
     config::{Config, SourceRepository},
     forge::{Kind, Target, TargetError, Token},
@@ -95,15 +95,17 @@ async fn fetch_from(
     services: &Services,
 ) -> Result<Result<FetchedRepository, GitError>, Errors> {
     let connections = services.connections();
+    let retries = Policy {
+        attempts: fetch.attempts,
+        ..FORGES
+    };
     let mut attempt = 1;
     loop {
         match fetch_once(remote.clone(), fetch, services).await? {
             Err(error)
                 if error.is_transient()
-                    && attempt < fetch.attempts
-                    && connections.may_repeat_after(FORGES.usual_pause(attempt)) =>
+                    && connections.pause_before_retry(attempt, &retries).await =>
             {
-                tokio::time::sleep(FORGES.usual_pause(attempt)).await;
                 attempt += 1;
             }
             fetched => return Ok(fetched),
@@ -122,8 +124,7 @@ async fn fetch_once(
     } = fetch.clone();
     let connections = services.connections();
     let fetched = tokio::task::spawn_blocking(move || {
-        let scratch = ScratchRepository::init(directory.path(), remote, objects)?;
-        let scratch = scratch.connecting_with(connections);
+        let scratch = ScratchRepository::init(directory.path(), remote, objects, connections)?;
         let refspecs: Vec<_> = refspecs.iter().map(String::as_str).collect();
         Ok::<_, GitError>(FetchedRepository {
             has_references: scratch.fetch(&refspecs)?,

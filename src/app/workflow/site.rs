@@ -33,7 +33,7 @@ use crate::{
     core::{
         apply::Session,
         checks::{self, Check, Status},
-        history::{History, HistoryEntry, PinnedFile},
+        history::{History, HistoryEntry, HoldScope, PinnedFile},
         outside::{self, Scope, TrackedTree},
         pins::{self, Finder, FoundPins},
     },
@@ -193,7 +193,7 @@ impl Site for BranchSite {
 
     fn history(&self, services: &Services) -> SiteHistory {
         match &self.head.history {
-            Some(head) => SiteHistory::up_to(head, &self.config, services),
+            Some(head) => SiteHistory::up_to(head, &self.config, HoldScope::All, services),
             None => SiteHistory::for_verdict(&self.config, services),
         }
     }

@@ -24,6 +24,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use rustls_native_certs::load_native_certs;
 use rustls_platform_verifier::Verifier;
 
 use super::{
@@ -208,9 +209,15 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Settin
 /// The roots of the system and those of a file, as PEM, for a program that takes only one file.
 pub(crate) fn roots_with(ca_file: &Path) -> Result<String, SettingsError> {
     let additional = read_certificates(ca_file)?;
-    let of_system = rustls_native_certs::load_native_certs().certs;
+    let of_system = load_native_certs();
+    if let (true, Some(error)) = (of_system.certs.is_empty(), of_system.errors.first()) {
+        return Err(SettingsError::CaFile {
+            path: ca_file.to_owned(),
+            reason: format!("the roots of the system cannot be added for git: {error}"),
+        });
+    }
     let mut text = String::new();
-    for certificate in of_system.iter().chain(&additional) {
+    for certificate in of_system.certs.iter().chain(&additional) {
         text.push_str("-----BEGIN CERTIFICATE-----\n");
         for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
             text.push_str(&String::from_utf8_lossy(line));

@@ -244,9 +244,10 @@ impl Run<'_> {
             remote.clone(),
             entry.branch.clone(),
         );
+        let connections = cx.services.connections();
         let work = async {
             tokio::task::spawn_blocking(move || {
-                freshness::measure_distance(&path, remote, &branch, &pinned)
+                freshness::measure_distance(&path, (remote, connections), &branch, &pinned)
             })
             .await
         };

@@ -59,7 +59,7 @@ pub(super) fn repository(
     cx: &Context,
 ) -> (Option<Git>, [DoctorRow; 4]) {
     let git = match Git::open(root) {
-        Ok(git) => git,
+        Ok(git) => git.connecting_with(cx.services.clone_connections()),
         Err(error) => {
             let skipped = |code| DoctorRow::skip(code, "no git repository");
             let repository = git_error(Code::REPOSITORY, &error);
