@@ -146,13 +146,13 @@ pub(super) fn label_outcome(reply: &Reply) -> LabelOutcome {
     }
 }
 
-/// The error of a refused change to an issue; `permission`: the permission for it.
-fn issue_refused(reply: &Reply, error: Error, permission: &str) -> Error {
-    match reply.status.as_u16() {
-        403 | 404 => error
+/// The error of a refused request about issues; `permission`: the permission for it.
+pub(super) fn issue_refused(error: Error, permission: &str) -> Error {
+    match error.status {
+        Some(403 | 404) => error
             .class(Class::Denied)
             .help(format!("give the token {permission}")),
-        410 => error
+        Some(410) => error
             .class(Class::Refused)
             .help("enable issues in the repository's settings"),
         _ => error,
@@ -356,7 +356,7 @@ impl Http {
         reply
             .expect::<IssueRow>(&[201])
             .map(Issue::from)
-            .map_err(|error| issue_refused(&reply, error, permission))
+            .map_err(|error| issue_refused(error, permission))
     }
 
     /// Changes an issue. Gitea answers 201.
@@ -371,7 +371,7 @@ impl Http {
         let reply = self.send(&request.body(body)).await?;
         reply
             .check(&[200, 201])
-            .map_err(|error| issue_refused(&reply, error, permission))
+            .map_err(|error| issue_refused(error, permission))
     }
 }
 

@@ -796,7 +796,12 @@ fn policy_is_compared_with_the_base_on_the_forge() {
         let warned = policy(&env, "warn");
         assert_eq!(warned.len(), 2, "{kind:?} {warned:?}");
         // The base branches cannot be fetched after the head.
-        fake.fault_after(1, ("GET", "/info/refs"), 99, Fault::Instead(error(403, "no")));
+        fake.fault_after(
+            1,
+            ("GET", "/info/refs"),
+            99,
+            Fault::Instead(error(403, "no")),
+        );
         let unknown = policy(&env, "skip");
         let is_reported = unknown.iter().any(|reason| reason.contains("trunk"));
         assert!(is_reported, "{kind:?} {unknown:?}");

@@ -9,11 +9,11 @@ use crate::{
     forge::{
         Comment, Edit, EditNames, Issue, Item, LabelOutcome,
         http::Paging,
-        shared::{CommentRow, IssueRow, issues, label_outcome, no_issues},
+        shared::{CommentRow, IssueRow, issue_refused, issues, label_outcome, no_issues},
     },
 };
 
-/// The permission for writing issues.
+/// The permission for issues.
 const ISSUES: &str = "the scope `api` and the role Reporter or a higher one";
 
 impl Gitlab {
@@ -21,7 +21,10 @@ impl Gitlab {
         let request = self.request(Method::GET, &["issues"], "listing issues");
         let request = request.await?.query("state", "opened");
         let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::NextPage).await;
-        self.issues_enabled(rows.map(issues)).await
+        let listed = rows
+            .map(issues)
+            .map_err(|error| issue_refused(error, ISSUES));
+        self.issues_enabled(listed).await
     }
 
     pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {

@@ -197,8 +197,9 @@ impl Http {
         }
         let what = "GitLab: reading the new name";
         let request = Request::new(Method::GET, ["projects", number], what);
-        let project: Project = self.send(&request).await?.expect(&[200])?;
-        Ok(Some(project.path_with_namespace))
+        // The new project may not be visible to this token.
+        let project: Option<Project> = self.find(&request, &[404]).await?;
+        Ok(project.map(|project| project.path_with_namespace))
     }
 }
 
@@ -266,12 +267,11 @@ impl Gitlab {
         request.handles_redirect = true;
         let reply = match self.http.repository(&request).await {
             Err(error) if error.status == Some(404) && self.http.token().is_of_job() => {
-                let reason = format!(
+                let message = format!(
                     "{}: {OF_JOB}, and shows only public projects",
                     error.message
                 );
-                let error = Error::about(Class::Denied, "GitLab", reason);
-                return Ok(Lookup::Missing(error.help(ANOTHER_TOKEN)));
+                return Err(Error { message, ..error }.help(ANOTHER_TOKEN));
             }
             Err(error) if error.status == Some(404) => return Ok(Lookup::Missing(error)),
             reply => reply?,

@@ -83,7 +83,6 @@ impl GitlabFleet {
         self.projects.borrow_mut().remove(repository);
         let client = self.project(repository);
         let project = match client.look_up().await? {
-            Lookup::Missing(error) if self.http.token().is_of_job() => return Err(error),
             Lookup::Missing(_) => return Ok(Survey::Missing),
             Lookup::Moved(to, _) => {
                 return Ok(Survey::Moved(self.http.clean(&to.unwrap_or_default())));
