@@ -1,6 +1,6 @@
 //! Counts and lists in messages, and enums with words.
 //!
-//! Hexadecimal digits.
+//! Hexadecimal digits, and numbers of bytes.
 
 /// Declares an enum with a word for each variant.
 macro_rules! words {
@@ -31,6 +31,21 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
+
+/// A number of bytes with at most one decimal.
+pub(crate) fn size(bytes: i128) -> String {
+    const UNITS: [(&str, i128); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, size) in UNITS {
+        if bytes >= size && unit == "KiB" {
+            return format!("{} KiB", (bytes + size / 2) / size);
+        }
+        if bytes >= size {
+            let tenths = (bytes * 10 + size / 2) / size;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
 
 /// The first `most` names and the number of the others, such as `a, b and 2 more`.
 pub(crate) fn few(names: impl ExactSizeIterator<Item = impl Into<String>>, most: usize) -> String {
@@ -92,4 +107,18 @@ pub(crate) fn hex_value(digits: &[u8]) -> Option<u32> {
         return None;
     }
     u32::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_at_most_one_decimal() {
+        let texts = [0, 1023, 12 * 1024, 1 << 20, 222_717_542, 3 << 30].map(size);
+        assert_eq!(
+            texts,
+            ["0 B", "1023 B", "12 KiB", "1.0 MiB", "212.4 MiB", "3.0 GiB"]
+        );
+    }
 }

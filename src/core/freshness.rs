@@ -203,7 +203,8 @@ const PINNED_REF: &str = "refs/repin/pinned";
 /// Fetches the other repository into the empty directory `scratch`, and measures the distance.
 pub(crate) fn measure_distance(
     scratch: &Path,
-    (remote, connections): (Remote, Connections),
+    remote: Remote,
+    connections: Connections,
     branch: &str,
     pinned: &PinnedReference,
 ) -> Result<Distance, FreshnessError> {

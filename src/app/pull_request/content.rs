@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    base::{error::Error, http::Policy},
+    base::{error::Error, http::Policy, text::size},
     forge::{Forge, RefusedPush, is_workflow},
     git::{
         Comparison, Connections, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId,
@@ -431,11 +431,8 @@ fn packed_bytes(directory: &Path) -> u64 {
 
 /// The note about a fetch that took long.
 fn slow_fetch(time: Duration, bytes: u64, url: &str) -> Option<String> {
-    let seconds = time.as_secs();
-    let tenths = bytes * 10 / (1024 * 1024);
-    let (whole, tenth) = (tenths / 10, tenths % 10);
-    (time > SLOW_FETCH)
-        .then(|| format!("note: git fetched {whole}.{tenth} MiB from {url} in {seconds} s"))
+    let (size, seconds) = (size(bytes.into()), time.as_secs());
+    (time > SLOW_FETCH).then(|| format!("note: git fetched {size} from {url} in {seconds} s"))
 }
 
 pub(super) fn object_id(id: &str) -> Result<ObjectId, Error> {
@@ -454,7 +451,7 @@ mod tests {
         assert_eq!(note(3, 99_000_000), None);
         assert_eq!(
             note(12, 3 * 1024 * 1024 + 600_000).as_deref(),
-            Some("note: git fetched 3.5 MiB from https://h/a/b.git in 12 s")
+            Some("note: git fetched 3.6 MiB from https://h/a/b.git in 12 s")
         );
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(packed_bytes(&directory.path().join("absent")), 0);

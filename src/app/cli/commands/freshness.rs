@@ -247,7 +247,7 @@ impl Run<'_> {
         let connections = cx.services.connections();
         let work = async {
             tokio::task::spawn_blocking(move || {
-                freshness::measure_distance(&path, (remote, connections), &branch, &pinned)
+                freshness::measure_distance(&path, remote, connections, &branch, &pinned)
             })
             .await
         };

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     base::{
-        text::{counted, few, is_hex},
+        text::{counted, few, is_hex, size},
         untrusted::{self, plain, short as short_text, width},
     },
     contents::{ContentsDifference, PackageDifference},
@@ -151,8 +151,8 @@ fn sizes(group: &[&Difference]) -> String {
     };
     let of =
         |value: fn(&Difference) -> i128| group.iter().map(|difference| value(difference)).collect();
-    let from = range(of(|difference| difference.size.from.into()), amount);
-    let to = range(of(|difference| difference.size.to.into()), amount);
+    let from = range(of(|difference| difference.size.from.into()), size);
+    let to = range(of(|difference| difference.size.to.into()), size);
     if group
         .iter()
         .all(|difference| difference.size.from == difference.size.to)
@@ -164,26 +164,11 @@ fn sizes(group: &[&Difference]) -> String {
     format!("{from} → {to} ({})", range(of(growth), signed))
 }
 
-/// A number of bytes with at most one decimal.
-fn amount(bytes: i128) -> String {
-    const UNITS: [(&str, i128); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    for (unit, size) in UNITS {
-        if bytes >= size && unit == "KiB" {
-            return format!("{} KiB", (bytes + size / 2) / size);
-        }
-        if bytes >= size {
-            let tenths = (bytes * 10 + size / 2) / size;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} B")
-}
-
 fn signed(bytes: i128) -> String {
     match bytes {
         0 => "±0 B".to_owned(),
-        1.. => format!("+{}", amount(bytes)),
-        _ => format!("−{}", amount(-bytes)),
+        1.. => format!("+{}", size(bytes)),
+        _ => format!("−{}", size(-bytes)),
     }
 }
 
@@ -514,12 +499,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_have_at_most_one_decimal() {
-        let texts = [0, 1023, 12 * 1024, 1 << 20, 222_717_542, 3 << 30].map(amount);
-        assert_eq!(
-            texts,
-            ["0 B", "1023 B", "12 KiB", "1.0 MiB", "212.4 MiB", "3.0 GiB"]
-        );
+    fn differences_of_sizes_are_signed() {
         assert_eq!([-2048, 0, 2048].map(signed), ["−2 KiB", "±0 B", "+2 KiB"]);
     }
 }
