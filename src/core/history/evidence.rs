@@ -59,7 +59,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
             if is_pinned(set_of(point), set_of(merge)) {
                 claims.extend(&point.claims);
             }
-            // Images with other names and repositories now count as well.
+            // An override counts for images that have another name and repository now.
             if point.claims.is_override && is_pinned(point.slots.as_ref(), merge.slots.as_ref()) {
                 has_merged_override = true;
             }

@@ -329,7 +329,7 @@ async fn refused_token_is_sent_once() {
             }
         }
         assert_eq!(forge.log().len(), 1, "{kind:?}");
-        // Another token is another matter.
+        // Another token is sent.
         let surveys = reader_with(&forge, kind, settings)
             .survey(&requests([0]))
             .await;
