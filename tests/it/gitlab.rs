@@ -1020,6 +1020,8 @@ fn doctor_checks_token_settings_and_version() {
         let [status, detail] = row(&ran, code);
         assert_eq!(status, "fail", "{detail}");
         assert!(detail.contains("CI_JOB_TOKEN cannot open"), "{detail}");
+        let names_request = detail.contains("reading the project") && detail.contains("404");
+        assert!(is_public || names_request, "{detail}");
     }
 }
 
