@@ -106,7 +106,6 @@ impl Registry {
                 reader.add_manifest(digest, &found.value);
             } else {
                 reader.listing.lost.insert(digest);
-                reader.listing.nodes.remove(&digest);
                 reader.set_undated(digest);
             }
             Ok(())
