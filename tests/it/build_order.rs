@@ -759,7 +759,7 @@ fn configure_helper(world: &World) {
 }
 
 #[test]
-fn token_of_the_forge_replaces_credential_helpers_for_a_source() {
+fn forge_token_replaces_credential_helpers_for_a_source() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late] = served_source(directory.path());
     let forge = fake::private_repository(directory.path().join(".git"), TOKEN);

@@ -751,7 +751,7 @@ fn work_tree_is_judged_by_the_forges_head() {
 }
 
 #[test]
-fn policy_is_compared_with_the_base_on_the_forge() {
+fn policy_is_compared_with_that_on_the_forge() {
     for kind in FORGES {
         let (world, fake) = hosted(kind);
         let strict =

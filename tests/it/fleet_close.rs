@@ -14,8 +14,6 @@ use crate::support::{
     world::{REV_A, REV_B, Ran},
 };
 
-const KINDS: [Kind; 4] = SERVERS;
-
 fn close(fleet: &Fleet, args: &[&str], env: &[(&str, &str)]) -> Ran {
     let close = ["fleet", "close", "--revision", REV_B, "--list", "list.txt"];
     fleet.run_with(&[&close, args].concat(), env)
@@ -75,7 +73,7 @@ fn body(kind: &str, revision: &str) -> String {
 
 #[test]
 fn only_pull_requests_of_the_set_are_shown() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let fleet = Fleet::new(Options::new(kind, 10));
         propose(&fleet, 0, |_| {});
         // Foreign pull requests with any texts: of another set, from a fork, on another branch, for
@@ -164,7 +162,7 @@ fn only_pull_requests_of_the_set_are_shown() {
 
 #[test]
 fn foreign_commits_keep_a_pull_request_open() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let fleet = Fleet::new(Options::new(kind, 2));
         let ours = propose(&fleet, 0, |_| {});
         let theirs = {

@@ -154,7 +154,7 @@ fn token_is_in_no_argument_and_no_file() {
 }
 
 #[test]
-fn unusable_directory_of_git_is_replaced_by_a_temporary_one() {
+fn unusable_directory_of_git_is_replaced() {
     let (world, fake) = cloned(Kind::Github, "");
     world.write(".git/repin", "a file\n");
     world.write("temporary/x", "");
@@ -400,7 +400,7 @@ fn signal_ends_the_processes_of_git() {
 }
 
 #[test]
-fn commit_of_a_pull_request_is_signed_by_the_user() {
+fn user_signs_the_commit_of_a_pull_request() {
     for kind in FORGES {
         let (world, fake) = cloned(kind, "sign: git");
         let key = world.path("key");

@@ -17,7 +17,6 @@ use crate::{
     sync::SYNC,
 };
 
-const KINDS: [Kind; 4] = SERVERS;
 const PINNED: [&str; 2] = [".github/workflows/a.yml", ".github/workflows/b.yml"];
 
 /// A repository in which A and then B was promoted, a branch `staging` with a separate commit, and
@@ -243,7 +242,7 @@ fn created(result: &[Ended]) -> usize {
 
 #[test]
 fn two_machines_propose_one_pull_request() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let site = site(kind);
         for (args, revision) in [(PROMOTE_C, REV_C), (ROLL_BACK, REV_A)] {
             let branch = branch_of(&site, &args);
@@ -261,7 +260,7 @@ fn two_machines_propose_one_pull_request() {
 
 #[test]
 fn concurrent_promotion_and_rollback_have_one_each() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let site = site(kind);
         let forward = branch_of(&site, &PROMOTE_C);
         let back = branch_of(&site, &ROLL_BACK);
@@ -285,7 +284,7 @@ fn concurrent_promotion_and_rollback_have_one_each() {
 
 #[test]
 fn concurrent_branch_promotion_has_one_pull_request() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let site = site(kind);
         let branch = branch_of(&site, &PROMOTE_C);
         let brought = |case: &str| {
@@ -316,7 +315,7 @@ fn concurrent_branch_promotion_has_one_pull_request() {
 
 #[test]
 fn older_machine_reports_the_newer_revision() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let site = site(kind);
         let promotes = site
             .built

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{Fake as FakeForge, Kind, TOKEN},
+    hosted::FORGES,
     layout::Platform,
     pruned::{old, push},
     registry::{Protection, Registry, push_layout, run},
@@ -16,7 +17,6 @@ use crate::support::{
 
 use crate::verify::trusted;
 
-const KINDS: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 const TITLE: &str = "Rollback is not ready";
 const REV_D: &str = "dddddddddddddddddddddddddddddddddddddddd";
 const REHEARSE: [&str; 3] = ["rehearse", "--format", "json"];
@@ -757,7 +757,7 @@ fn apply(world: &World, args: &[&str]) -> Ran {
 
 #[test]
 fn failing_set_opens_one_issue() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (mut world, fake) = hosted(kind);
         apply(&world, &[]).exits(0);
         assert!(fake.store().open_issues().is_empty());
@@ -810,7 +810,7 @@ fn failing_set_opens_one_issue() {
 
 #[test]
 fn unknown_set_neither_opens_nor_closes_the_issue() {
-    for kind in KINDS {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         let blob = world.layout("fix").blob_path(world.digest("fix", REV_A));
         let manifest = fs::read(&blob).unwrap();

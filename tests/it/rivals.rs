@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::kills::sample;
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, PullRow, TOKEN, When, broken, error},
-    hosted::{A, FILES, GITEAS, SERVERS as KINDS, hosted, promote, publish, run, run_with},
+    hosted::{A, FILES, GITEAS, SERVERS, hosted, promote, publish, run, run_with},
     world::{REV_A, REV_B, REV_C, World},
 };
 
@@ -85,7 +85,7 @@ fn is_whole(fake: &Fake, case: &str) {
 
 #[test]
 fn branch_in_conflict_with_base_is_rebuilt() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let first = promoted(&world, REV_B, 0);
         rival(&fake);
@@ -106,7 +106,7 @@ fn branch_in_conflict_with_base_is_rebuilt() {
 
 #[test]
 fn base_with_the_same_pins_makes_branch_stale() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         promoted(&world, REV_B, 0);
         // The base gets another set of pins in the same files: the branch has the planned contents,
@@ -129,7 +129,7 @@ fn base_with_the_same_pins_makes_branch_stale() {
 
 #[test]
 fn branch_of_unrelated_history_is_refused() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -149,7 +149,7 @@ fn branch_of_unrelated_history_is_refused() {
 
 #[test]
 fn outdated_branch_is_reused() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
             .as_u64()
@@ -164,7 +164,7 @@ fn outdated_branch_is_reused() {
 
 #[test]
 fn foreign_commit_on_merged_branch_stays() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let document = promoted(&world, REV_B, 0);
         let branch = document["branch"].as_str().unwrap();
@@ -181,7 +181,7 @@ fn foreign_commit_on_merged_branch_stays() {
 
 #[test]
 fn an_amended_commit_with_the_trailer_is_foreign() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -204,7 +204,7 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
 
 #[test]
 fn foreign_commit_below_another_stays() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -254,7 +254,7 @@ fn foreign_commit_before_a_reopening_stays() {
 
 #[test]
 fn clean_merge_of_base_is_not_foreign() {
-    for kind in KINDS {
+    for kind in SERVERS {
         for evil in [false, true] {
             let (world, fake) = hosted(kind, "");
             let branch = promoted(&world, REV_B, 0)["branch"]
@@ -449,7 +449,7 @@ fn killed_push_is_repaired_by_the_next() {
         world.git(&["fsck", "--no-dangling"]);
     }
     let [unmoved, moved] = before;
-    println!("killed pushes: {unmoved} before the branch was created, {moved} after it");
+    println!("figures: pushes killed: {unmoved} before the branch was created, {moved} after it");
     assert!(unmoved > 0, "every push was finished");
 }
 
@@ -509,7 +509,7 @@ fn labels_that_several_make_at_once_are_one() {
 
 #[test]
 fn concurrent_older_pull_request_is_superseded() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (mut world, fake) = hosted(kind, "");
         world.build(REV_C);
         // Right before this run opens its pull request, another one opens that of an older
@@ -601,7 +601,7 @@ fn concurrent_branch_promotions_schedule_one_merge() {
 
 #[test]
 fn foreign_pull_request_is_no_lost_response() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
@@ -720,7 +720,7 @@ fn protected_branch_and_hook_are_refusals() {
 
 #[test]
 fn archived_repository_is_denied() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         fake.store().archived = true;
         assert!(printed(&promoted(&world, REV_B, 4)).contains("archived"));
@@ -740,7 +740,7 @@ fn archived_repository_is_denied() {
 
 #[test]
 fn foreign_push_cancels_scheduled_merge() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "auto_merge: true");
         fake.store().required = vec!["ci".to_owned()];
         promoted(&world, REV_B, 0);
@@ -778,7 +778,7 @@ fn foreign_push_cancels_scheduled_merge() {
 
 #[test]
 fn head_merged_between_two_polls_is_reported() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         promoted(&world, REV_B, 0);
         let branch = fake.store().pulls[0].head.clone();
@@ -873,7 +873,7 @@ fn organization_label_is_used_without_listing() {
 
 #[test]
 fn hints_match_the_state() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         // No attempt started: the base moved before each.
         let edited = format!("{}\n# ", world.read(A));
@@ -910,7 +910,7 @@ fn hints_match_the_state() {
 
 #[test]
 fn promoted_branch_reports_its_pending_gates() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(
             kind,
             "auto_merge: true, gates: [ci, lint], sync_targets: [staging]",
@@ -949,7 +949,7 @@ fn promoted_branch_reports_its_pending_gates() {
 #[test]
 fn amended_commit_with_a_mode_is_foreign() {
     const NONE: &str = ".github/workflows/none.yml";
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -973,7 +973,7 @@ fn amended_commit_with_a_mode_is_foreign() {
 /// The base and repin changed the same file: a clean merge has repin's pins and no others.
 #[test]
 fn a_merge_that_brings_other_pins_is_foreign() {
-    for kind in KINDS {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()

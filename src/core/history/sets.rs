@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_files_and_pins_of_others_are_no_difference() {
+    fn order_and_pins_of_others_are_no_difference() {
         let text =
             "version: 1\nfiles: ['*.yml']\nimages:\n  a: { repository: ghcr.io/acme/a, pins: 1 }\n";
         let config = config::example(text);

@@ -654,7 +654,7 @@ fn new_set_at_a_former_path_has_no_past() {
 }
 
 #[test]
-fn pins_before_the_adoption_count_in_the_registry_of_that_time() {
+fn pins_before_the_adoption_count_under_their_repository() {
     let old = |build: char| pin("fix", build).replace("ghcr.io/acme", "old.example/acme");
     let config = |repository: &str, files: &str| {
         format!(
@@ -684,7 +684,7 @@ fn pins_before_the_adoption_count_in_the_registry_of_that_time() {
 }
 
 #[test]
-fn path_of_another_set_is_left_when_the_configuration_moves_back() {
+fn configuration_that_moves_back_follows_no_other_set() {
     let repo = in_directory("prod");
     pins_in(&repo, "prod", 'a');
     repo.commit(title('a'));

@@ -315,7 +315,7 @@ pub(crate) fn private_repository(files: std::path::PathBuf, token: &str) -> Fake
     repository(files, Some(format!("Basic {login}")), 0)
 }
 
-/// The same, which is unavailable for the first requests.
+/// A server of the same files, for every user, which is unavailable for the first requests.
 pub(crate) fn late_repository(files: std::path::PathBuf, failures: usize) -> Fake {
     repository(files, None, failures)
 }

@@ -218,7 +218,7 @@ fn old_forced_branch_does_not_end_a_later_hold() {
 }
 
 #[test]
-fn head_ends_every_hold_of_a_digest_or_none() {
+fn holds_of_a_digest_end_together() {
     let b = Digests::from([("i0".to_owned(), digest("b"))]);
     let side: [(&str, &[usize]); 3] = [("a@A", &[]), ("b@B", &[0]), ("a~A", &[1])];
     let head = merged_history(&[&side[..], &[("b!B+", &[2])]].concat());

@@ -854,10 +854,8 @@ fn merge(store: &mut Store, asked: &Asked, pull: &PullRow) -> Reply {
     let auto = asked.body[parameter] == true;
     let status = detailed_status(store, pull);
     let waits = ["ci_must_pass", "ci_still_running", "not_approved"].contains(&status);
-    if !pull.open || is_draft(&pull.title) || store.gitlab.stubborn.is_some() {
-        return refused();
-    }
-    if status != "mergeable" && !(auto && waits) {
+    let is_accepted = status == "mergeable" || (auto && waits);
+    if !is_accepted || !pull.open || is_draft(&pull.title) || store.gitlab.stubborn.is_some() {
         return refused();
     }
     let wanted = asked.body["sha"].as_str();
