@@ -129,12 +129,14 @@ impl From<IssueRow> for Issue {
     }
 }
 
-/// The issues of a listing, without its pull requests.
-pub(super) fn issues(rows: Vec<IssueRow>) -> Vec<Issue> {
-    rows.into_iter()
-        .filter(|row| row.pull_request.is_none())
-        .map(Issue::from)
-        .collect()
+/// The issues of a listing, without its pull requests; `permission`: that for issues.
+pub(super) fn issues(
+    rows: Result<Vec<IssueRow>, Error>,
+    permission: &str,
+) -> Result<Vec<Issue>, Error> {
+    let rows = rows.map_err(|error| issue_refused(error, permission))?;
+    let rows = rows.into_iter().filter(|row| row.pull_request.is_none());
+    Ok(rows.map(Issue::from).collect())
 }
 
 /// The outcome of adding labels.
@@ -147,7 +149,7 @@ pub(super) fn label_outcome(reply: &Reply) -> LabelOutcome {
 }
 
 /// The error of a refused request about issues; `permission`: the permission for it.
-pub(super) fn issue_refused(error: Error, permission: &str) -> Error {
+fn issue_refused(error: Error, permission: &str) -> Error {
     match error.status {
         Some(403 | 404) => error
             .class(Class::Denied)

@@ -38,13 +38,10 @@ impl Words {
         }
     }
 
-    /// The words for a pull request whose number has this sign.
-    pub(crate) fn of_sign(sign: char) -> Self {
-        if sign == Self::MERGE_REQUEST.sign {
-            Self::MERGE_REQUEST
-        } else {
-            Self::PULL_REQUEST
-        }
+    /// The words of the sign at the beginning of `text`, and the text after it.
+    pub(crate) fn split_sign(text: &str) -> Option<(Self, &str)> {
+        let split = |words: Self| Some((words, text.strip_prefix(words.sign)?));
+        split(Self::PULL_REQUEST).or_else(|| split(Self::MERGE_REQUEST))
     }
 
     /// The reference to the head of a pull request.

@@ -1004,12 +1004,18 @@ fn missing_forge_permission_is_denied_or_skipped() {
             "{entry}"
         );
         fake.forget();
+        let refused = Fault::Instead(error(403, "403 Forbidden"));
+        fake.fault(("GET", "/issues"), 1, refused);
+        let ran = pinning.run(&["--apply"]).exits(4);
+        let permission = match kind {
+            Kind::Github => "give the token `issues: write`",
+            Kind::Gitea | Kind::Forgejo => "give the token write:issue",
+            Kind::Gitlab => "role Reporter",
+        };
+        assert!(ran.stderr.contains(permission), "{}", ran.stderr);
+        fake.forget();
         // GitLab has another answer, which `issues_that_are_switched_off_are_named` tests.
         if kind == Kind::Gitlab {
-            let refused = Fault::Instead(error(403, "403 Forbidden"));
-            fake.fault(("GET", "/issues"), 1, refused);
-            let ran = pinning.run(&["--apply"]).exits(4);
-            assert!(ran.stderr.contains("role Reporter"), "{}", ran.stderr);
             continue;
         }
         fake.fault(

@@ -172,10 +172,10 @@ fn recorded_revision<'h>(
 
 /// The number in `#N`, or `!N` as on GitLab.
 fn pull_request(text: &str) -> Option<(Words, u64)> {
-    let digits = text.strip_prefix(['#', '!'])?;
+    let (words, digits) = Words::split_sign(text)?;
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.parse().ok().filter(|_| is_number)?;
-    Some((Words::of_sign(text.chars().next()?), number))
+    Some((words, number))
 }
 
 /// Whether `text` selects a commit by its distance from another one, such as `HEAD~1` or `main^`. A plain name is none:

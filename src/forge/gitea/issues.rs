@@ -71,8 +71,8 @@ impl Gitea {
             .query("state", "open")
             .query("type", "issues");
         let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::Counted).await;
-        match rows {
-            Ok(rows) => Ok(issues(rows)),
+        match issues(rows, ISSUES) {
+            Ok(issues) => Ok(issues),
             Err(error) => Err(self.without_issues(error).await),
         }
     }

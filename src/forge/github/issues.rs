@@ -41,8 +41,8 @@ impl Github {
         let request = self
             .request(Method::GET, "issues", "listing issues")
             .query("state", "open");
-        let rows: Vec<IssueRow> = self.http.pages(&request, Paging::Links).await?;
-        Ok(issues(rows))
+        let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::Links).await;
+        issues(rows, ISSUES)
     }
 
     pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {

@@ -9,7 +9,7 @@ use crate::{
     forge::{
         Comment, Edit, EditNames, Issue, Item, LabelOutcome,
         http::Paging,
-        shared::{CommentRow, IssueRow, issue_refused, issues, label_outcome, no_issues},
+        shared::{CommentRow, IssueRow, issues, label_outcome, no_issues},
     },
 };
 
@@ -21,10 +21,7 @@ impl Gitlab {
         let request = self.request(Method::GET, &["issues"], "listing issues");
         let request = request.await?.query("state", "opened");
         let rows: Result<Vec<IssueRow>, Error> = self.http.pages(&request, Paging::NextPage).await;
-        let listed = rows
-            .map(issues)
-            .map_err(|error| issue_refused(error, ISSUES));
-        self.issues_enabled(listed).await
+        self.issues_enabled(issues(rows, ISSUES)).await
     }
 
     pub(crate) async fn open_issue(&self, title: &str, body: &str) -> Result<Issue, Error> {

@@ -1,13 +1,12 @@
 //! The reason for which GitLab merges a merge request or not.
 
-use Until::{Change, Check, Conflict, Edit, Pipeline, Ready, Rebase};
+use MergeStatus::{Change, Check, Conflict, Edit, Pipeline, Ready, Rebase};
 
-/// The event after which a merge request may be merged.
+/// Whether a merge request may be merged, or the event after which it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
-    /// None: it can be merged.
+pub(super) enum MergeStatus {
     Ready,
-    /// GitLab computes it in the background; each request for the merge request starts that again.
+    /// Not known yet: GitLab computes it in the background; each request for the merge request starts that again.
     Check,
     /// A pipeline ends, or begins.
     Pipeline,
@@ -18,13 +17,13 @@ pub(super) enum Until {
     Change,
     /// It is changed: as it is, it may not be merged.
     Edit,
-    /// That of a word of a later version.
+    /// A word of a later version.
     Unknown,
 }
 
-/// The event, and the reason in messages, of a word of `detailed_merge_status`; `None` for a word of a later version
+/// The status, and the reason in messages, of a word of `detailed_merge_status`; `None` for a word of a later version
 /// (<https://docs.gitlab.com/api/merge_requests/#merge-status>).
-pub(super) fn meaning(word: &str) -> Option<(Until, &'static str)> {
+pub(super) fn parse(word: &str) -> Option<(MergeStatus, &'static str)> {
     Some(match word {
         "mergeable" => (Ready, "it can be merged"),
         "" | "unchecked" | "checking" | "preparing" | "approvals_syncing" => {
@@ -118,11 +117,11 @@ mod tests {
             ),
         ] {
             for word in words {
-                let (known, text) = meaning(word).unwrap();
+                let (known, text) = parse(word).unwrap();
                 assert_eq!(known, until, "{word}");
                 assert!(text.contains(reason), "{word}: {text}");
             }
         }
-        assert_eq!(meaning("moon_phase"), None);
+        assert_eq!(parse("moon_phase"), None);
     }
 }

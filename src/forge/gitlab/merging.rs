@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ANOTHER_TOKEN, Gitlab, merge_status::Until, pull_requests::Row};
+use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus, pull_requests::Row};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -225,9 +225,13 @@ impl Gitlab {
             && let Some(row) = self.row(pull.number).await?
         {
             match row.status().0 {
-                Until::Rebase | Until::Conflict => return Ok(true),
-                Until::Ready => return Ok(false),
-                _ => {}
+                MergeStatus::Rebase | MergeStatus::Conflict => return Ok(true),
+                MergeStatus::Ready => return Ok(false),
+                MergeStatus::Check
+                | MergeStatus::Pipeline
+                | MergeStatus::Change
+                | MergeStatus::Edit
+                | MergeStatus::Unknown => {}
             }
         }
         Ok(self.project().await?.requires_up_to_date())
@@ -319,25 +323,29 @@ impl Gitlab {
             return Ok(Attempt::Done(Merge::Refused(text)));
         };
         let later = |reason: &str| Merge::Later(format!("{reason} ({text})"));
-        let (until, reason) = now.status();
+        let (status, reason) = now.status();
         let reason = self.http.clean(&reason);
-        Ok(match (now.state.as_str(), until) {
+        Ok(match (now.state.as_str(), status) {
             ("merged", _) => Attempt::Done(Merge::Merged),
             ("closed", _) => Attempt::Done(Merge::Refused("it is closed".to_owned())),
             ("locked", _) => Attempt::Again(later("GitLab is merging it")),
             _ if !now.is_at(head) => Attempt::Again(later("GitLab shows another head")),
             _ if now.is_scheduled() => Attempt::Done(Merge::Scheduled),
-            (_, Until::Check) => Attempt::Again(later(&reason)),
-            (_, Until::Pipeline) if auto => Attempt::Again(later(&reason)),
-            (_, Until::Pipeline | Until::Unknown) => Attempt::Done(later(&reason)),
+            (_, MergeStatus::Check) => Attempt::Again(later(&reason)),
+            (_, MergeStatus::Pipeline) if auto => Attempt::Again(later(&reason)),
+            (_, MergeStatus::Pipeline | MergeStatus::Unknown) => Attempt::Done(later(&reason)),
             // `wait` requests it again.
-            (_, Until::Change) if auto => Attempt::Done(later(&reason)),
-            (_, Until::Change | Until::Edit | Until::Conflict | Until::Rebase) => {
-                Attempt::Done(Merge::Refused(format!("{reason} ({text})")))
-            }
+            (_, MergeStatus::Change) if auto => Attempt::Done(later(&reason)),
+            (
+                _,
+                MergeStatus::Change
+                | MergeStatus::Edit
+                | MergeStatus::Conflict
+                | MergeStatus::Rebase,
+            ) => Attempt::Done(Merge::Refused(format!("{reason} ({text})"))),
             // Depending on the version and the pipeline, GitLab schedules only a merge that has to wait.
-            (_, Until::Ready) if auto => Attempt::Done(Merge::Clean(text)),
-            (_, Until::Ready) => Attempt::Again(Merge::Refused(self.with_error(text, now))),
+            (_, MergeStatus::Ready) if auto => Attempt::Done(Merge::Clean(text)),
+            (_, MergeStatus::Ready) => Attempt::Again(Merge::Refused(self.with_error(text, now))),
         })
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     ANOTHER_TOKEN, Gitlab,
-    merge_status::{self, Until},
+    merge_status::{self, MergeStatus},
 };
 use crate::{
     base::error::{Class, Error},
@@ -59,7 +59,7 @@ struct DiffRefs {
 
 impl Row {
     pub(super) fn pull(self, project: u64) -> Pull {
-        let (until, _) = self.status();
+        let (status, _) = self.status();
         let state = match self.state.as_str() {
             "merged" => PullState::Merged(self.merge_commit()),
             // GitLab locks a merge request while it merges it.
@@ -72,13 +72,16 @@ impl Row {
             Some(false) => Readiness::Ready,
             None => state_by_title,
         };
-        let mergeable = match until {
-            Until::Conflict => Mergeable::Conflict,
+        let mergeable = match status {
+            MergeStatus::Conflict => Mergeable::Conflict,
             _ if self.has_conflicts == Some(true) => Mergeable::Conflict,
-            Until::Rebase => Mergeable::Behind,
-            Until::Ready => Mergeable::Yes,
-            Until::Check => Mergeable::Checking,
-            _ => Mergeable::Unknown,
+            MergeStatus::Rebase => Mergeable::Behind,
+            MergeStatus::Ready => Mergeable::Yes,
+            MergeStatus::Check => Mergeable::Checking,
+            MergeStatus::Pipeline
+            | MergeStatus::Change
+            | MergeStatus::Edit
+            | MergeStatus::Unknown => Mergeable::Unknown,
         };
         Pull {
             number: self.iid,
@@ -106,15 +109,15 @@ impl Row {
         }
     }
 
-    /// The event after which it may be merged, and the reason.
-    pub(super) fn status(&self) -> (Until, String) {
+    /// Its status, and the reason.
+    pub(super) fn status(&self) -> (MergeStatus, String) {
         if self.rebase_in_progress == Some(true) {
-            return (Until::Check, "GitLab is rebasing it".to_owned());
+            return (MergeStatus::Check, "GitLab is rebasing it".to_owned());
         }
         let word = self.detailed_merge_status.as_deref().unwrap_or_default();
-        match merge_status::meaning(word) {
-            Some((until, reason)) => (until, reason.to_owned()),
-            None => (Until::Unknown, format!("GitLab reports `{word}`")),
+        match merge_status::parse(word) {
+            Some((status, reason)) => (status, reason.to_owned()),
+            None => (MergeStatus::Unknown, format!("GitLab reports `{word}`")),
         }
     }
 
