@@ -746,7 +746,7 @@ fn work_tree_is_judged_by_the_forges_head() {
         fake.fault(("GET", "/info/refs"), 99, Fault::Instead(error(403, "no")));
         let ran = world.run_in(&stale, &check, &ENV).exits(0);
         let warning = "the history is that of this clone, which may be outdated: ";
-        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches(warning).count(), 1, "{}", ran.stderr);
     }
 }
 

@@ -246,7 +246,7 @@ fn belongs_to_other_set(
         // The history is read in the clone around the root of this set.
         config.root.clone_from(&site.config.root);
         let history = match &head.history {
-            Some(head) => SiteHistory::up_to(head, &config, HoldScope::All, services),
+            Some(head) => SiteHistory::up_to(head, &config, HoldScope::Refusals, services),
             None => SiteHistory::for_choice(&config, services),
         };
         config.former = history.former_sets();

@@ -159,8 +159,7 @@ struct ForgeBranches {
 impl ForgeBranches {
     /// Fetches the branches together; `None` if those in the clone count.
     fn fetch(config: &Config, clone: &Git, services: &Services) -> Option<Self> {
-        // The verdict reports an error.
-        let head = head_on_forge::find(config, services).ok().flatten()?;
+        let head = head_on_forge::find(config, services)?;
         let name = &head.history_branch.name;
         let remote = name
             .strip_suffix(&head.branch)?

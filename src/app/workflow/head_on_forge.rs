@@ -21,8 +21,18 @@ use crate::{
 const FETCHING: &str = "fetching the history";
 
 /// Finds the head of the promoted branch, once for the sets of a repository; `None` if the forge or its token is unknown,
-/// or if the clone has this head and its whole history.
-pub(super) fn find(config: &Config, services: &Services) -> Result<Option<HeadOnForge>, Errors> {
+/// if the clone has this head and its whole history, or if the head cannot be read, which is reported.
+pub(super) fn find(config: &Config, services: &Services) -> Option<HeadOnForge> {
+    find_once(config, services).unwrap_or_else(|errors| {
+        services.console.warn(&format!(
+            "the history is that of this clone, which may be outdated: {}",
+            errors.by_cause()[0].text()
+        ));
+        None
+    })
+}
+
+fn find_once(config: &Config, services: &Services) -> Result<Option<HeadOnForge>, Errors> {
     let Some(configured) = &config.forge else {
         return Ok(None);
     };
@@ -49,7 +59,7 @@ pub(super) fn find(config: &Config, services: &Services) -> Result<Option<HeadOn
         }));
     }
     let head = read(config, &clone, &key.target, services);
-    // The caller reports an error once.
+    // An error is reported once.
     known.push((key, head.clone().ok().flatten()));
     head
 }

@@ -180,14 +180,9 @@ impl SiteHistory {
 
     fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
         match head_on_forge::find(config, services) {
-            Ok(Some(head)) => return Self::up_to(&head, config, scope, services),
-            Ok(None) => {}
-            Err(errors) => services.console.warn(&format!(
-                "the history is that of this clone, which may be outdated: {}",
-                errors.by_cause()[0].text()
-            )),
+            Some(head) => Self::up_to(&head, config, scope, services),
+            None => Self::in_clone(config, scope, services),
         }
-        Self::in_clone(config, scope, services)
     }
 
     fn in_clone(config: &Config, scope: HoldScope, services: &Services) -> Self {
