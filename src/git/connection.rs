@@ -348,7 +348,7 @@ impl Git {
             None => Mode::Read,
         };
         let login = remote.and_then(|remote| remote.login.as_ref());
-        let mut git = command::prepare(&self.program, &self.place, mode);
+        let mut git = self.prepare(mode)?;
         for setting in SETTINGS {
             git.args(["-c", setting]);
         }
@@ -357,9 +357,6 @@ impl Git {
             for setting in ["promisor=true", "partialclonefilter=blob:none"] {
                 git.arg("-c").arg(format!("remote.{FORGE}.{setting}"));
             }
-        }
-        if remote.is_some() {
-            self.trust_authorities(&mut git)?;
         }
         if let (Some(remote), Some(limit)) = (remote, self.connections.stall_limit)
             && remote.url.starts_with("http")

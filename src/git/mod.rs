@@ -49,7 +49,7 @@ use std::{
     io::{self, Read},
     os::unix::ffi::OsStringExt,
     path::Path,
-    process::ChildStdout,
+    process::{ChildStdout, Command},
     sync::Arc,
 };
 
@@ -370,7 +370,7 @@ impl Git {
         args: &[&str],
         environment: &BTreeMap<&str, &str>,
     ) -> Result<Vec<u8>, GitError> {
-        let mut git = command::prepare(&self.program, &self.place, Mode::Commit);
+        let mut git = self.prepare(Mode::Commit)?;
         git.arg(command).args(args).envs(environment);
         let mut running = command::spawn(git, &self.place, command)?;
         drop(running.stdin()?);
@@ -388,6 +388,15 @@ impl Git {
         mode: Mode,
     ) -> Result<Running, GitError> {
         command::start(&self.program, &self.place, command, args, mode)
+    }
+
+    /// git with the options before the subcommand; a connection trusts the additional certificates.
+    fn prepare(&self, mode: Mode) -> Result<Command, GitError> {
+        let mut git = command::prepare(&self.program, &self.place, mode);
+        if matches!(mode, Mode::Network(_)) {
+            self.trust_authorities(&mut git)?;
+        }
+        Ok(git)
     }
 }
 

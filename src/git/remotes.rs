@@ -304,8 +304,7 @@ impl Git {
             reason: without_users(&reason),
         };
         let transports = self.transports(command, remote)?;
-        let mut git = command::prepare(&self.program, &self.place, Mode::Network(transports));
-        self.trust_authorities(&mut git)?;
+        let mut git = self.prepare(Mode::Network(transports))?;
         git.arg(command).args(args);
         let mut running = command::spawn(git, &self.place, command)?;
         let watch = Watchdog::new(&running, TIMEOUT);

@@ -30,7 +30,7 @@ use crate::{
         history::{CommitConfig, History, commit_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
     },
-    git::{self, Git, ObjectId},
+    git::{self, Connections, Git, ObjectId},
     oci::{TagPattern, registry::Mapping},
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct ProtectionSources {
 /// The inputs of protection besides the clone.
 #[derive(Clone, Copy)]
 pub(crate) struct ProtectionInputs<'e> {
+    /// The settings for connections to the clone's remotes.
+    pub(crate) connections: &'e Connections,
     /// The default branch according to CI.
     pub(crate) branch: Option<&'e str>,
     /// The sources of the images: the pins of one image protect the others from the same source.
@@ -101,7 +103,7 @@ pub(crate) fn gather(
     config: &Config,
     inputs: &ProtectionInputs<'_>,
 ) -> Result<ProtectionSources, Error> {
-    let git = Git::open(&config.root)?;
+    let git = Git::open(&config.root)?.connecting_with(inputs.connections.clone());
     check_complete_clone(&git)?;
     let mut reader = PinReader {
         config,

@@ -244,7 +244,7 @@ fn certificates_of_the_run_count_for_git() {
     let server = TlsRepository::start(&certificate, &key, app.join(".git"));
     let url = format!("https://localhost:{}/acme/app.git", server.port);
     let settings = format!(
-        "source: {url}\nfreshness:\n  - name: app\n    repository: {url}\n    branch: main\n    pinned: {{ file: pinned.yaml, pointer: /commit }}\n"
+        "source: {url}\nprune: {{}}\nfreshness:\n  - name: app\n    repository: {url}\n    branch: main\n    pinned: {{ file: pinned.yaml, pointer: /commit }}\n"
     );
     world.write("repin.yaml", world.read("repin.yaml") + &settings);
     let head = git(&app, &["rev-parse", "HEAD"]);
@@ -263,13 +263,14 @@ fn certificates_of_the_run_count_for_git() {
     let (authority, empty) = (authority.display().to_string(), world.path("empty.pem"));
     let empty = empty.to_str().unwrap();
     let is_trusted = |command: &str, environment: &[(&str, &str)]| {
-        let ran = world.run_with(&[command], environment);
+        let arguments: Vec<_> = command.split(' ').collect();
+        let ran = world.run_with(&arguments, environment);
         let text = format!("{}{}", ran.stdout, ran.stderr);
         println!("{command} {environment:?}\n{text}");
         !text.contains("certificate")
     };
     let own = ("REPIN_CA_FILE", &*authority);
-    for command in ["builds", "freshness", "history"] {
+    for command in ["builds", "builds --protected", "freshness", "history"] {
         assert!(!is_trusted(command, &[]), "{command}");
         assert!(is_trusted(command, &[own]), "{command}");
         // The settings of git have precedence.

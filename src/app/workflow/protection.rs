@@ -106,6 +106,7 @@ impl<'r> ProtectionReader<'r> {
         let branch = environment::default_branch(&self.services.environment, self.git.as_ref());
         let _progress = self.services.console.progress("reading branches and tags");
         let inputs = ProtectionInputs {
+            connections: &self.services.clone_connections(),
             branch: branch.as_deref(),
             locations: &self.locations,
             mappings: &self.mappings,

@@ -206,16 +206,11 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Settin
     Ok(certificates)
 }
 
-/// The roots of the system and those of a file, as PEM, for a program that takes only one file.
+/// The roots of the system and those of a file, as PEM, for a program that takes only one file. Like for requests, a
+/// system without roots is no error.
 pub(crate) fn roots_with(ca_file: &Path) -> Result<String, SettingsError> {
     let additional = read_certificates(ca_file)?;
     let of_system = load_native_certs();
-    if let (true, Some(error)) = (of_system.certs.is_empty(), of_system.errors.first()) {
-        return Err(SettingsError::CaFile {
-            path: ca_file.to_owned(),
-            reason: format!("the roots of the system cannot be added for git: {error}"),
-        });
-    }
     let mut text = String::new();
     for certificate in of_system.certs.iter().chain(&additional) {
         text.push_str("-----BEGIN CERTIFICATE-----\n");
