@@ -158,7 +158,7 @@ pub(super) fn judge_selected(
     may_delete: impl Fn(&Digest) -> bool,
 ) -> PackageVerdict {
     let mut protections = Protections::new(listing);
-    let (mut mixed, mut young) = (0, 0);
+    let (mut mixed, mut young) = (0, Vec::new());
     let (mut candidates, mut undated) = (HashMap::new(), HashMap::new());
     for (index, version) in listing.versions.iter().enumerate() {
         match classify(listing, version, protection, rules.prune) {
@@ -169,7 +169,7 @@ pub(super) fn judge_selected(
             VersionStatus::Unaffected => {}
             VersionStatus::Eligible if !may_delete(&version.digest) => {}
             VersionStatus::Eligible => match age(listing, version.digest, rules) {
-                Age::Young => young += 1,
+                Age::Young => young.push(index),
                 Age::Unknown(reason) => {
                     undated.insert(index, reason);
                 }
@@ -208,6 +208,7 @@ pub(super) fn judge_selected(
         protections.reasons.entry(index).or_insert(reason);
     }
     candidates.retain(|index, _| !protections.reasons.contains_key(index));
+    young.retain(|index| !protections.reasons.contains_key(index));
     let mut candidates: Vec<_> = candidates.into_values().collect();
     // The oldest first; the digest makes the order deterministic.
     candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));
@@ -223,7 +224,7 @@ pub(super) fn judge_selected(
         candidates,
         protected: protections.into_protected(),
         mixed,
-        young,
+        young: young.len(),
         warnings: [listing::warnings(listing), missing_tags_warning(listing)].concat(),
         refusal,
     }

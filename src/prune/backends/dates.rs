@@ -3,7 +3,10 @@
 //! The user's cache contains most of these documents, also those that the registry lost. A version whose date is known
 //! only from such a document must be judged as in a run without the cache, so the documents of candidates are read again.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::SystemTime,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -20,6 +23,9 @@ use crate::{
         backends, is_eligible, judge,
     },
 };
+
+/// The number of dates that are read first if all known dates are equal; each further round reads twice as many.
+const DATES_IN_FIRST_ROUND: usize = 16;
 
 impl Registry {
     /// Fetches the dates of `wanted` and of their entries.
@@ -122,29 +128,28 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let Some(cache) = &self.cache else {
-            return Ok(());
-        };
-        let listing = &reader.listing;
-        let is_proved = |digest: &Digest| {
-            let Some(Some(source)) = reader.date_sources.get(digest) else {
-                return true;
-            };
-            let config = source.config.as_ref().map(|config| config.digest);
-            cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
-        };
+        let doubtful = doubtful(&reader.listing, protection, rules);
+        self.prove(doubtful, reader, progress).await
+    }
+
+    /// Reads the documents with the dates of these versions that were in the cache from the registry.
+    async fn prove(
+        &self,
+        digests: BTreeSet<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let (mut unproved, mut documents) = (Vec::new(), BTreeSet::new());
-        for digest in doubtful(listing, protection, rules) {
-            let mut parts = listing.parts(digest);
-            parts.insert(digest);
-            parts.retain(|part| !is_proved(part));
+        for digest in &digests {
+            let parts = self.unproved_parts(*digest, reader);
             if !parts.is_empty() {
-                unproved.push(digest);
+                unproved.push(*digest);
                 documents.extend(parts);
             }
         }
+        reader.proved.extend(digests);
         // The registry returned the digest of each tag, which proves its manifest.
-        let tagged = listing.versions.iter();
+        let tagged = reader.listing.versions.iter();
         for version in tagged.filter(|version| !version.tags.is_empty()) {
             documents.remove(&version.digest);
         }
@@ -158,6 +163,73 @@ impl Registry {
             .versions
             .retain(|version| !version.tags.is_empty() || !listing.lost.contains(&version.digest));
         Ok(())
+    }
+
+    /// The manifests of a version that were in the cache, or whose configs were.
+    fn unproved_parts(&self, digest: Digest, reader: &RepositoryReader) -> HashSet<Digest> {
+        let Some(cache) = &self.cache else {
+            return HashSet::new();
+        };
+        let is_proved = |digest: &Digest| {
+            let Some(Some(source)) = reader.date_sources.get(digest) else {
+                return true;
+            };
+            let config = source.config.as_ref().map(|config| config.digest);
+            cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
+        };
+        let mut parts = reader.listing.parts(digest);
+        parts.insert(digest);
+        parts.retain(|part| !is_proved(part));
+        parts
+    }
+
+    /// If all known dates are equal, fetches more dates until one differs. Equal dates of some versions may be one build,
+    /// but equal dates of all versions are unreliable. A date counts only if the registry has its documents.
+    pub(super) async fn find_different_date(
+        &self,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut tried = BTreeSet::new();
+        let mut size = 1;
+        loop {
+            let (mut proved, mut unproved, mut unknown) =
+                (BTreeSet::new(), BTreeSet::new(), Vec::new());
+            for version in &reader.listing.versions {
+                let digest = version.digest;
+                match reader.listing.created(digest) {
+                    Some(date) => {
+                        let is_proved = reader.proved.contains(&digest)
+                            || self.unproved_parts(digest, reader).is_empty();
+                        if is_proved {
+                            proved.insert(date);
+                        } else {
+                            unproved.insert((date, digest));
+                        }
+                    }
+                    None if tried.contains(&digest) => {}
+                    None => unknown.push(digest),
+                }
+            }
+            if proved.len() > 1 || (proved.is_empty() && unproved.is_empty()) {
+                return Ok(());
+            }
+            if !unproved.is_empty() {
+                // The ends differ if any dates do, and a date in the future is the last.
+                let ends = unproved.iter().rev().take(size);
+                let ends = ends.chain(unproved.iter().take(size - 1));
+                let ends = ends.map(|(_, digest)| *digest).collect();
+                self.prove(ends, reader, progress).await?;
+            } else if unknown.is_empty() {
+                return Ok(());
+            } else {
+                unknown.truncate(DATES_IN_FIRST_ROUND * size);
+                tried.extend(unknown.iter().copied());
+                self.read_dates(&self.source, unknown, reader, progress)
+                    .await?;
+            }
+            size *= 2;
+        }
     }
 }
 

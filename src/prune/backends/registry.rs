@@ -25,9 +25,6 @@ use crate::{
 /// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
 const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 
-/// The number of dates read at once if all known dates are equal.
-const DATES_PER_ROUND: usize = 16;
-
 /// A repository of a plain registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -57,6 +54,8 @@ pub(super) struct RepositoryReader {
     pub(super) listing: Listing,
     /// `None` if the date cannot be determined.
     pub(super) date_sources: HashMap<Digest, Option<DateSource>>,
+    /// The versions whose dates were read from the registry although the cache had them.
+    pub(super) proved: BTreeSet<Digest>,
 }
 
 impl Registry {
@@ -104,6 +103,7 @@ impl Registry {
         let mut reader = RepositoryReader {
             listing: Listing::new(Vec::new(), tags.clock),
             date_sources: HashMap::new(),
+            proved: BTreeSet::new(),
         };
         let missing = self
             .read_tags(
@@ -181,6 +181,7 @@ impl Registry {
                 ..before.clone()
             },
             date_sources: HashMap::new(),
+            proved: BTreeSet::new(),
         };
         // Right before and after deletions, each tag is proved by its bytes, except on Docker Hub.
         let missing = self
@@ -319,36 +320,6 @@ impl Registry {
                 digest,
                 tags: Vec::new(),
             });
-        }
-        Ok(())
-    }
-
-    /// If all known dates are equal, fetches more dates until one differs. Equal dates of some
-    /// versions may be one build, but equal dates of all versions are unreliable.
-    async fn find_different_date(
-        &self,
-        reader: &mut RepositoryReader,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let digests: Vec<Digest> = reader
-            .listing
-            .versions
-            .iter()
-            .map(|version| version.digest)
-            .collect();
-        for batch in digests.chunks(DATES_PER_ROUND) {
-            let dates = reader
-                .listing
-                .versions
-                .iter()
-                .filter_map(|version| reader.listing.created(version.digest));
-            if dates.collect::<BTreeSet<_>>().len() != 1 {
-                return Ok(());
-            }
-            let mut unknown = batch.to_vec();
-            unknown.retain(|digest| reader.listing.created(*digest).is_none());
-            self.read_dates(&self.cached, unknown, reader, progress)
-                .await?;
         }
         Ok(())
     }
