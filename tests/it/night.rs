@@ -441,7 +441,7 @@ fn refused_push_leaves_a_commit_that_status_names() {
         "echo protected >&2; exit 1",
     );
     let before = remote(&world);
-    let ran = to(&world, REV_A, &PUSH);
+    let ran = to(&world, REV_A, &[&PUSH[..], &["--quiet"]].concat());
     assert_ne!(ran.code, 0, "{}", ran.stderr);
     let commit = world.git(&["rev-parse", "--short=10", "HEAD"]);
     let last = ran.stderr.trim_end().lines().last().unwrap();

@@ -140,7 +140,13 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
         cx.output.report_errors(errors);
     }
     cx.output.print_explain_hint();
-    cx.output.note(&conclusion(finished, options));
+    let conclusion = conclusion(finished, options);
+    if is_unpublished(&finished.effect) {
+        // A change that nobody else sees is no note.
+        cx.output.write_stderr(&format!("{conclusion}\n"));
+    } else {
+        cx.output.note(&conclusion);
+    }
     let written = match cx.step_files() {
         Ok(Some(mut files)) => write_step_files(finished, options, &mut files),
         Ok(None) => Ok(()),
@@ -344,6 +350,17 @@ fn commit_message(document: &PlanDocument) -> String {
             .map(|line| plain(line))
             .collect::<Vec<_>>()
             .join("\n    ")
+    )
+}
+
+/// Whether a commit was not pushed, which is shown with `--quiet`, too.
+fn is_unpublished(effect: &Effect) -> bool {
+    let Effect::Committed(commit) = effect else {
+        return false;
+    };
+    matches!(
+        commit.publication,
+        Publication::Missing(Some(_)) | Publication::Refused(_)
     )
 }
 

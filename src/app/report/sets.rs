@@ -50,27 +50,27 @@ impl SetSummary {
 /// The table for a terminal.
 pub(crate) fn table(sets: &[SetSummary], zone: &TimeZone) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
-    for cells in cells(sets, zone) {
+    for cells in cells(sets, |date| local(date, zone)) {
         rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
     aligned(&[Align::Left; COLUMNS.len()], &rows)
 }
 
-/// The table for a step summary.
-pub(crate) fn markdown_table(sets: &[SetSummary], zone: &TimeZone) -> String {
+/// The table for a step summary, with the offsets of commits.
+pub(crate) fn markdown_table(sets: &[SetSummary]) -> String {
     let mut text = format!(
         "| {} |\n|{}\n",
         COLUMNS.join(" | "),
         " --- |".repeat(COLUMNS.len())
     );
-    for cells in cells(sets, zone) {
+    for cells in cells(sets, to_minute) {
         let cells = cells.map(|cell| markdown::inline(&cell));
         text = text + "| " + &cells.join(" | ") + " |\n";
     }
     text
 }
 
-fn cells(sets: &[SetSummary], zone: &TimeZone) -> Vec<[String; COLUMNS.len()]> {
+fn cells(sets: &[SetSummary], shown_time: impl Fn(&str) -> String) -> Vec<[String; COLUMNS.len()]> {
     let known: BTreeSet<&str> = sets
         .iter()
         .filter_map(|set| set.revision.as_deref())
@@ -89,9 +89,7 @@ fn cells(sets: &[SetSummary], zone: &TimeZone) -> Vec<[String; COLUMNS.len()]> {
         rows.push([
             set.set_path.to_string(),
             revision,
-            set.since
-                .as_deref()
-                .map_or_else(none, |date| local(date, zone)),
+            set.since.as_deref().map_or_else(none, &shown_time),
             pins.unwrap_or_else(none),
             set.state.clone(),
         ]);
@@ -217,7 +215,7 @@ mod tests {
         c/repin.yaml      not recorded  2026-11-20 14:02Z  2 of 3  1 failed
         d/repin.yaml      -             -                  -       skipped
         ");
-        let text = markdown_table(&rows, &TimeZone::UTC);
+        let text = markdown_table(&rows);
         assert!(
             text.contains("\n| a\\|b\\\\u{a}/repin.yaml | aaaaaaaaaaaa |"),
             "{text}"

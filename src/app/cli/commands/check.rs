@@ -434,10 +434,7 @@ fn report_all(
         cx.output.print_findings(&findings, errors.as_ref(), exit);
         return exit;
     }
-    let mut summary = format!(
-        "## check --all\n\n{}",
-        markdown_table(&results.rows, &(cx.services.environment.zone)())
-    );
+    let mut summary = format!("## check --all\n\n{}", markdown_table(&results.rows));
     let mut annotated = Vec::new();
     for (set, directory) in checked.iter().zip(&directories) {
         annotated.push(SetChecks {
