@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -38,6 +39,11 @@ struct Store {
     credentials: Option<String>,
     /// The image whose deletion takes place without a response.
     lost: Option<Digest>,
+    is_immutable: bool,
+    /// Whether the next `PutImage` takes place without a response.
+    loses_put: bool,
+    /// The version that another process tags just before the next `PutImage`.
+    rival: Option<Digest>,
 }
 
 struct Ecr {
@@ -93,10 +99,24 @@ impl Ecr {
             .collect()
     }
 
+    /// The numbers of versions in the requests of an operation.
+    fn batches(&self, operation: &str) -> Vec<usize> {
+        let requests = self.fake.requests();
+        let is_of = |request: &&Request| {
+            let target = request.header("x-amz-target");
+            target.is_some_and(|target| target.ends_with(operation))
+        };
+        let size = |request: &Request| {
+            let input: Value = serde_json::from_str(&request.body).unwrap();
+            input["imageIds"].as_array().map_or(0, Vec::len)
+        };
+        requests.iter().filter(is_of).map(size).collect()
+    }
+
     /// A repository that pins `pinned`, without credentials.
-    fn bare_scene(&self) -> Scene {
+    fn bare_scene(&self, block: &str) -> Scene {
         let app = format!("{HOST}/acme/app");
-        let scene = Scene::new(&config(HOST, ""), &app, pinned().digest());
+        let scene = Scene::new(&config(HOST, block), &app, pinned().digest());
         scene.env(
             "AWS_ENDPOINT_URL_ECR",
             &format!("http://{}/", self.fake.host()),
@@ -104,7 +124,11 @@ impl Ecr {
     }
 
     fn scene(&self) -> Scene {
-        self.bare_scene()
+        self.scene_with("")
+    }
+
+    fn scene_with(&self, block: &str) -> Scene {
+        self.bare_scene(block)
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
     }
@@ -148,9 +172,14 @@ impl Store {
                 Some(None) => return error("ImageNotFoundException"),
             }
         }
-        assert!(ids.len() <= 100, "{operation}");
+        // "Array Members: Minimum number of 1 item. Maximum number of 100 items." A listing is in pages of at most
+        // 1,000, and has no size if versions are selected.
+        let is_sized = !input["maxResults"].is_null();
+        if ids.len() > 100 || is_sized && (!ids.is_empty() || input["maxResults"] != 1000) {
+            return error("InvalidParameterException");
+        }
         match operation {
-            "DescribeImages" if !ids.is_empty() => self.describe(ids[0], &input),
+            "DescribeImages" if !ids.is_empty() => self.describe(&ids, &input),
             "DescribeImages" => self.page(&input),
             "BatchGetImage" => self.manifests(&ids),
             "BatchDeleteImage" if self.lost == Some(ids[0]) => {
@@ -159,7 +188,13 @@ impl Store {
                 Reaction::new(500, "")
             }
             "BatchDeleteImage" => self.delete(ids[0]),
-            "PutImage" => self.put(&input),
+            "PutImage" => {
+                let reaction = self.put(&input);
+                if mem::take(&mut self.loses_put) {
+                    return Reaction::new(500, "");
+                }
+                reaction
+            }
             _ => error("InvalidParameterException"),
         }
     }
@@ -190,9 +225,10 @@ impl Store {
         row.is_some_and(|row| status == "ANY" || status == row.status)
     }
 
-    fn describe(&self, digest: Digest, input: &Value) -> Reaction {
-        if self.is_described(digest, input) {
-            return answer(&json!({"imageDetails": [self.detail(digest)]}));
+    fn describe(&self, ids: &[Digest], input: &Value) -> Reaction {
+        if ids.iter().all(|digest| self.is_described(*digest, input)) {
+            let details: Vec<Value> = ids.iter().map(|digest| self.detail(*digest)).collect();
+            return answer(&json!({"imageDetails": details}));
         }
         error("ImageNotFoundException")
     }
@@ -260,6 +296,15 @@ impl Store {
         let digest = Digest::of(manifest.as_bytes());
         assert_eq!(input["imageDigest"], digest.to_string());
         let tag = input["imageTag"].as_str().unwrap().to_owned();
+        if let Some(rival) = self.rival.take() {
+            self.rows.get_mut(&rival).unwrap().tags.push(tag.clone());
+        }
+        let known = self.rows.iter().find(|(_, row)| row.tags.contains(&tag));
+        match known {
+            Some((known, _)) if *known == digest => return error("ImageAlreadyExistsException"),
+            Some(_) if self.is_immutable => return error("ImageTagAlreadyExistsException"),
+            _ => {}
+        }
         // A tag that is not immutable is moved.
         for row in self.rows.values_mut() {
             row.tags.retain(|known| *known != tag);
@@ -536,6 +581,88 @@ fn tag_of_another_version_is_not_moved() {
 }
 
 #[test]
+fn more_than_hundred_versions_are_read_in_batches() {
+    let ecr = Ecr::start();
+    let indexes: Vec<Image> = (0..101)
+        .map(|seed| Image::index(vec![old(&format!("part {seed}"))]))
+        .collect();
+    for (number, index) in indexes.iter().enumerate() {
+        ecr.push(&[&format!("pending-{number}")], index, 40);
+    }
+    let scene = ecr.scene_with("limit: 200");
+    let dry = scene.prune(&["--image", "app"], 0);
+    let candidates = dry["images"][0]["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 101, "{dry}");
+    assert_eq!(ecr.batches("BatchGetImage"), [100, 1]);
+    let document = scene.prune(&APPLY, 0);
+    let deleted = document["images"][0]["deleted"].as_array().unwrap();
+    assert_eq!(deleted.len(), 101, "{document}");
+    assert!(!indexes.iter().any(|index| ecr.has(index)));
+}
+
+#[test]
+fn immutable_tags_are_set_once_and_deleted() {
+    let ecr = Ecr::start();
+    ecr.store().is_immutable = true;
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    let scene = ecr.scene();
+    let args = [&["--tag-protected", "keep-"], &APPLY[..]].concat();
+    for _ in 0..2 {
+        let document = scene.prune(&args, 0);
+        let rows = &document["images"][0]["protected_tags"];
+        assert_eq!(rows.as_array().unwrap().len(), 1, "{document}");
+        let tags = ecr.store().rows[&pinned().digest()].tags.clone();
+        assert_eq!(tags, ["main", &keep_tag(&pinned())]);
+    }
+    assert_eq!(ecr.batches("PutImage").len(), 1);
+    // `BatchDeleteImage` ignores the immutability.
+    let document = scene.prune(&APPLY, 0);
+    let deleted = &document["images"][0]["deleted"];
+    assert_eq!(tags(deleted), ["pending-stale"], "{document}");
+    assert!(!ecr.has(&old("stale")));
+}
+
+#[test]
+fn tag_set_by_a_lost_or_other_request_is_verified() {
+    for is_immutable in [false, true] {
+        let ecr = Ecr::start();
+        ecr.store().is_immutable = is_immutable;
+        ecr.store().loses_put = true;
+        let scene = ecr.scene();
+        let args = [&["--tag-protected", "keep-"], &APPLY[..]].concat();
+        let document = scene.prune(&args, 0);
+        let row = &document["images"][0]["protected_tags"][0];
+        assert_eq!(row["state"], "set", "{document}");
+        assert_eq!(ecr.batches("PutImage").len(), 2);
+        let tag = keep_tag(&pinned());
+        let tagged = |image: &Image| ecr.store().rows[&image.digest()].tags.contains(&tag);
+        assert!(tagged(&pinned()));
+
+        // Another process sets the same tag on the same version at the same time.
+        ecr.edit(&pinned(), |row| row.tags = vec!["main".to_owned()]);
+        ecr.store().rival = Some(pinned().digest());
+        let document = scene.prune(&args, 0);
+        let row = &document["images"][0]["protected_tags"][0];
+        assert_eq!(row["state"], "set", "{document}");
+        assert!(tagged(&pinned()));
+    }
+    // An immutable tag that another version received meanwhile is not moved.
+    let ecr = Ecr::start();
+    ecr.push(&[], &old("other"), 40);
+    ecr.store().is_immutable = true;
+    ecr.store().rival = Some(old("other").digest());
+    let args = [&["--tag-protected", "keep-"], &APPLY[..]].concat();
+    let document = ecr.scene().prune(&args, 3);
+    assert_eq!(document["images"][0]["code"], "changed", "{document}");
+    let tags = ecr.store().rows[&old("other").digest()].tags.clone();
+    assert_eq!(tags, [keep_tag(&pinned())]);
+}
+
+fn keep_tag(image: &Image) -> String {
+    format!("keep-{}", image.digest().hex())
+}
+
+#[test]
 fn credentials_have_several_sources() {
     let ecr = Ecr::start();
     let url = format!("http://{}", ecr.fake.host());
@@ -549,7 +676,7 @@ fn credentials_have_several_sources() {
          <AccessKeyId>{KEY}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
          <SessionToken>t0ken</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials>"
     );
-    let scene = ecr.bare_scene();
+    let scene = ecr.bare_scene("");
     scene.write(".gitignore", "/origin.git\n/aws\n");
     scene.commit("ignore");
     scene.write(

@@ -269,7 +269,8 @@ impl EcrRepository {
         })
     }
 
-    /// Puts a tag on a manifest.
+    /// Puts a tag on a manifest. An existing tag is no error, because the request may be a repetition, or another process
+    /// may have set the tag: the caller reads its digest.
     pub(crate) async fn set_tag(
         &self,
         digest: Digest,
@@ -282,8 +283,11 @@ impl EcrRepository {
             "imageTag": tag,
             "imageDigest": digest.to_string(),
         });
-        let (_, _): (Value, Reply) = self.call("PutImage", input).await?;
-        Ok(())
+        match self.request("PutImage", input).await? {
+            Answer::Done(..) => Ok(()),
+            Answer::Failed(code, _) if is_existing_tag(&code) => Ok(()),
+            Answer::Failed(_, error) => Err(self.error(error, "PutImage")),
+        }
     }
 
     fn image(&self, detail: ImageDetail) -> Result<EcrImage, Error> {
@@ -452,6 +456,15 @@ fn is_throttling(code: &str) -> bool {
     matches!(
         code,
         "ThrottlingException" | "TooManyRequestsException" | "LimitExceededException"
+    )
+}
+
+/// Whether `PutImage` failed because the image already has the tag, or because another image has it and tags are
+/// immutable.
+fn is_existing_tag(code: &str) -> bool {
+    matches!(
+        code,
+        "ImageAlreadyExistsException" | "ImageTagAlreadyExistsException"
     )
 }
 
