@@ -9,6 +9,12 @@ use crate::support::{
     scene::{Scene, days_ago},
 };
 
+/// The commands that warn, with the lists of their documents.
+const COMMANDS: [(&[&str], &str); 3] = [
+    (&["check", "--remote"], "checks"),
+    (&["status"], "pins"),
+    (&["doctor"], "checks"),
+];
 const REVISION: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// A repository whose pinned digest lost its tag to another image.
@@ -30,11 +36,7 @@ fn warnings(document: &Value, list: &str) -> Vec<String> {
 #[test]
 fn pinned_digest_without_a_tag_warns() {
     let (real, image) = untagged();
-    for (args, list) in [
-        (&["check", "--remote"][..], "checks"),
-        (&["status"], "pins"),
-        (&["doctor"], "checks"),
-    ] {
+    for (args, list) in COMMANDS {
         let run = || real.scene.run(&[args, &["--format", "json"]].concat());
         let found = warnings(&run().json(), list);
         assert_eq!(found.len(), 1, "{args:?}: {}", run().stdout);
@@ -52,16 +54,45 @@ fn pinned_digest_without_a_tag_warns() {
     // A tag of an index with it suffices.
     let index = Image::index(vec![image]);
     push(&real.registry, "acme/app", &[("index", &index)]);
-    for (args, list) in [
-        (&["check", "--remote"][..], "checks"),
-        (&["status"], "pins"),
-        (&["doctor"], "checks"),
-    ] {
+    for (args, list) in COMMANDS {
         let document = real
             .scene
             .run(&[args, &["--format", "json"]].concat())
             .json();
         assert_eq!(warnings(&document, list), [] as [&str; 0], "{args:?}");
+    }
+}
+
+#[test]
+fn rule_of_the_registry_is_named() {
+    for (host, rule) in [
+        (
+            "registry.gitlab.com",
+            "GitLab.com deletes manifests without a tag after 24 hours",
+        ),
+        (
+            "registry.example.com",
+            "cleanup policies and garbage collections delete manifests without a tag",
+        ),
+    ] {
+        let registry = Refusing::start(Kind::GitLab);
+        let text = format!(
+            "{}sources: {{ {host}: 'http://{}' }}\n",
+            config(host, ""),
+            registry.fake.host()
+        );
+        let scene = Scene::new(&text, &format!("{host}/acme/app"), pinned().digest());
+        registry.store().push(&[], &pinned());
+        let expected = format!(
+            "no tag resolves to the pinned digest {host}/acme/app@{}: {rule}",
+            pinned().digest()
+        );
+        for (args, list) in COMMANDS {
+            let document = scene.run(&[args, &["--format", "json"]].concat()).json();
+            let found = warnings(&document, list);
+            assert_eq!(found.len(), 1, "{args:?}: {document}");
+            assert!(found[0].ends_with(&expected), "{found:?}");
+        }
     }
 }
 
@@ -176,6 +207,11 @@ fn digest_on_docker_hub_is_not_reported_as_tagged() {
     let ran = scene.run(&["prune", "restore"]).exits(0);
     assert!(ran.stderr.contains("were not checked"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("has a tag"), "{}", ran.stderr);
+    registry.store().push(&[], &pinned());
+    for (args, list) in COMMANDS {
+        let document = scene.run(&[args, &["--format", "json"]].concat()).json();
+        assert_eq!(warnings(&document, list), [] as [&str; 0], "{args:?}");
+    }
 }
 
 #[test]

@@ -23,8 +23,20 @@ const REHEARSE: [&str; 3] = ["rehearse", "--format", "json"];
 
 /// A, B and C were promoted; C is current.
 fn promoted() -> World {
+    promoted_on("ghcr.io")
+}
+
+/// The same with the images on this host.
+fn promoted_on(host: &str) -> World {
     let mut world = world();
     world.build(REV_C);
+    for file in [
+        "repin.yaml",
+        ".github/workflows/a.yml",
+        ".github/workflows/b.yml",
+    ] {
+        world.replace(file, "ghcr.io/acme", &format!("{host}/acme"));
+    }
     let world = world.with_git();
     world.adopt(REV_A);
     world.push();
@@ -606,6 +618,73 @@ fn prune_protects_the_sets_of_a_rehearsal() {
     }
     let document = rehearsed(&world, &["--source", &source], 0);
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "ready"]]);
+}
+
+/// Removes a file of a repository from the storage of a registry.
+fn remove(storage: &tempfile::TempDir, path: &str) {
+    let repositories = "data/docker/registry/v2/repositories/acme";
+    fs::remove_dir_all(storage.path().join(repositories).join(path)).unwrap();
+}
+
+#[test]
+fn lost_tag_of_a_set_warns_with_the_tag() {
+    let world = promoted();
+    let (storage, _registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    remove(&storage, &format!("fix/_manifests/tags/{REV_B}"));
+    // The manifest of this image is lost, too.
+    let lost = &world.digest("fix", REV_A)[7..];
+    remove(&storage, &format!("fix/_manifests/tags/{REV_A}"));
+    remove(&storage, &format!("fix/_manifests/revisions/sha256/{lost}"));
+    let document = rehearsed(&world, &["--source", &source], 1);
+    assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "fails"]]);
+    for set in [0, 1] {
+        assert_eq!(failed(&document["sets"][set]), ["tag_missing"]);
+    }
+    let rows = |set: usize| {
+        let rows = document["sets"][set]["checks"].as_array().unwrap().clone();
+        let rows = rows.into_iter();
+        rows.filter(|row| row["code"] == "pin_untagged")
+            .collect::<Vec<_>>()
+    };
+    let digest = world.digest("fix", REV_B);
+    let [row] = &rows(0)[..] else {
+        panic!("{document}");
+    };
+    assert_eq!(
+        (&row["status"], &row["image"]),
+        (&json!("warn"), &json!("fix"))
+    );
+    let detail = format!("no tag resolves to the pinned digest ghcr.io/acme/fix@{digest}: ");
+    assert!(
+        row["detail"].as_str().unwrap().starts_with(&detail),
+        "{row}"
+    );
+    let command = format!("prune restore --image fix --digest {digest} --tag {REV_B} --apply");
+    let help = format!("set the tag {REV_B} again: repin {command}");
+    assert_eq!(row["help"], help);
+    assert_eq!(rows(1), [] as [Value; 0]);
+    let mut restore: Vec<&str> = command.split(' ').collect();
+    restore.extend(["--source", &source]);
+    world.run(&restore).exits(0);
+    let document = rehearsed(&world, &["--source", &source], 1);
+    assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "fails"]]);
+}
+
+#[test]
+fn lost_tag_on_docker_hub_is_not_compared() {
+    let world = promoted_on("docker.io");
+    let (storage, registry, source) = in_registry(&world, &[REV_A, REV_B, REV_C]);
+    let source = source.replace("ghcr.io", "docker.io");
+    remove(&storage, &format!("fix/_manifests/tags/{REV_B}"));
+    let before = registry.requests().len();
+    let document = rehearsed(&world, &["--source", &source], 1);
+    assert_eq!(verdicts(&document), [[REV_B, "fails"], [REV_A, "ready"]]);
+    let set = &document["sets"][0];
+    assert_eq!(failed(set), ["tag_missing"]);
+    assert!(!set.to_string().contains("pin_untagged"), "{set}");
+    let requests = registry.requests().split_off(before);
+    let is_list = |line: &&String| line.contains("tags/list");
+    assert_eq!(requests.iter().find(is_list), None);
 }
 
 #[test]

@@ -254,7 +254,9 @@ fn check_untagged(entry: &HistoryEntry, read: &ReadSite<'_>) -> Result<Vec<Check
     let tag = revision.and_then(|revision| config.revision.exact_tag(revision));
     let mut recorded = Vec::new();
     for (image, source) in sources.iter().enumerate() {
-        if let Some(digest) = entry.images.get(&config.images[image].name) {
+        if let Some(digest) = entry.images.get(&config.images[image].name)
+            && untagged_pins::is_compared(config, image)
+        {
             recorded.push(PinnedDigest {
                 image,
                 digest: *digest,

@@ -48,6 +48,12 @@ impl UntaggedPin {
     }
 }
 
+/// Whether the tags of an image are compared with its digests. Docker Hub deletes no manifest by itself, and counts each
+/// request.
+pub(crate) fn is_compared(config: &Config, image: usize) -> bool {
+    !config.images[image].repository.is_on_hub()
+}
+
 /// The pinned digests of a work tree. `expected`: the tag of the revision of the set, if it is known.
 pub(crate) fn pinned_digests<'p>(
     config: &Config,
@@ -57,8 +63,7 @@ pub(crate) fn pinned_digests<'p>(
 ) -> Vec<PinnedDigest<'p>> {
     let mut pinned = Vec::new();
     for (image, source) in sources.iter().enumerate() {
-        // Docker Hub deletes no manifest by itself, and counts each request.
-        if config.images[image].repository.is_on_hub() {
+        if !is_compared(config, image) {
             continue;
         }
         let mut tags: Vec<Tag> = expected.into_iter().cloned().collect();
