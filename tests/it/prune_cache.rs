@@ -1,6 +1,10 @@
 //! The cache of immutable documents, by the requests that docker-registry logs.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
@@ -88,16 +92,77 @@ fn second_night_costs_one_request_a_tag() {
     assert!(requests > 4 * TAGS, "{requests}");
 }
 
+/// The files in a cache directory.
+fn documents(cache: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for part in fs::read_dir(cache.join("repin/documents")).unwrap() {
+        let part = part.unwrap().path();
+        files.extend(fs::read_dir(part).unwrap().map(|file| file.unwrap().path()));
+    }
+    files
+}
+
+/// Writes a sparse document of this length that was last used at a time.
+fn fill(cache: &Path, name: &str, length: u64, used: SystemTime) -> PathBuf {
+    let path = cache.join("repin/documents/filler").join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = File::create(&path).unwrap();
+    file.set_len(length).unwrap();
+    file.set_modified(used).unwrap();
+    path
+}
+
+#[test]
+fn full_cache_evicts_the_least_recently_used() {
+    const GIB: u64 = 1 << 30;
+    const DAY: Duration = Duration::from_secs(86_400);
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path();
+    let real = repository(cache, FEW);
+    let (_, without) = prune(&real, &[]);
+    let known = documents(cache);
+    let now = SystemTime::now();
+    for path in &known {
+        let file = File::open(path).unwrap();
+        file.set_modified(now - 20 * DAY).unwrap();
+    }
+    let oldest = fill(cache, "oldest", 1, now - 30 * DAY);
+    let unused = fill(cache, "unused", 5 * GIB, now - 10 * DAY);
+    let recent = fill(cache, "recent", 3 * GIB, now - DAY);
+    // The documents that this run reads are used now.
+    push(&real.registry, "acme/app", &[("pending-new", &old("new"))]);
+    let (document, with) = prune(&real, &[]);
+    assert_eq!(document, prune(&real, &["--no-cache"]).0);
+    assert!(with < without / 2, "{with}, {without}");
+    assert!(!oldest.exists() && !unused.exists());
+    assert!(recent.exists());
+    for path in &known {
+        assert!(path.exists(), "{}", path.display());
+    }
+
+    // Three quarters remain, so that every document of the run is evicted before this one.
+    let later = fill(cache, "later", 5 * GIB / 4 * 3, now + DAY);
+    push(
+        &real.registry,
+        "acme/app",
+        &[("pending-next", &old("next"))],
+    );
+    let (document, _) = prune(&real, &[]);
+    assert_eq!(documents(cache), [later]);
+    let (again, requests) = prune(&real, &[]);
+    assert_eq!(again, document);
+    assert!(requests >= without, "{requests}, {without}");
+    let (cached, requests) = prune(&real, &[]);
+    assert_eq!(cached, document);
+    assert!(requests < without / 2, "{requests}, {without}");
+}
+
 #[test]
 fn damaged_cache_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let real = repository(directory.path(), FEW);
     let (first, _) = prune(&real, &[]);
-    let mut files = Vec::new();
-    for part in fs::read_dir(directory.path().join("repin/documents")).unwrap() {
-        let part = part.unwrap().path();
-        files.extend(fs::read_dir(part).unwrap().map(|file| file.unwrap().path()));
-    }
+    let files = documents(directory.path());
     assert!(files.len() > 4 * FEW, "{}", files.len());
     // Each second document has the content of another one.
     for pair in files.chunks_exact(2) {
