@@ -132,6 +132,7 @@ fn each_build_has_the_first_state_that_applies() {
     assert_eq!(document["schema"], "repin.builds/1");
     assert_eq!(document["set_path"], "repin.yaml");
     assert_eq!(document["left_out"], 0);
+    assert_eq!(document["warnings"], json!([]));
     assert_eq!(
         document["builds"][1],
         json!({
@@ -260,6 +261,9 @@ fn protection_costs_one_more_list_of_pull_requests() {
         };
         let without = requests(&["builds"]);
         let with = requests(&["builds", "--protected"]);
+        let args = ["builds", "--protected", "--format", "json"];
+        let document = run(&world, &args).exits(0).json();
+        assert_eq!(document["warnings"], json!([]), "{kind:?}");
         assert!(
             with > without && with <= without + 2,
             "{kind:?}: {without}, {with}"

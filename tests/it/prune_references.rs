@@ -20,7 +20,7 @@ use crate::{
         images::Image,
         pruned::{Real, config, old, pinned, push, refused},
         scene::tags,
-        world::{REV_A, REV_B, git},
+        world::{REV_A, REV_B, Ran, git},
     },
 };
 
@@ -629,6 +629,11 @@ fn prune_with_token(real: &Real, exit: i32) -> Value {
     ran.exits(exit).json()
 }
 
+fn builds(real: &Real) -> Ran {
+    let args = ["builds", "--protected", "--format", "json"];
+    real.scene.run(&args)
+}
+
 #[test]
 fn open_pull_request_of_a_fork_protects() {
     for kind in ["github", "gitea"] {
@@ -750,10 +755,16 @@ fn unchecked_forks_are_reported() {
         let rows = if with_token { "deleted" } else { "candidates" };
         let expected = ["pending-fork", "pending-stale"];
         assert_eq!(tags(&document["images"][0][rows]), expected, "{document}");
+        if !with_token {
+            let builds = builds(&real).exits(0).json();
+            assert_eq!(builds["warnings"], document["warnings"], "{builds}");
+        }
     }
-    let ran = real.scene.run(&["prune"]).exits(0);
     let said = "warning: open pull requests of forks were not checked: no token is set";
-    assert_eq!(ran.stderr.matches(said).count(), 1, "{}", ran.stderr);
+    for ran in [real.scene.run(&["prune"]), builds(&real)] {
+        let ran = ran.exits(0);
+        assert_eq!(ran.stderr.matches(said).count(), 1, "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -762,6 +773,11 @@ fn required_check_of_forks_refuses_without_a_token() {
     let fake = forge(|_| Reaction::new(403, "{\"message\": \"Resource not accessible\"}"));
     proposed(&real, &url(&fake), "github", "require", "nothing\n");
     refused(&real, 4, "forks_unchecked");
+    let document = builds(&real).exits(4).json();
+    assert_eq!(
+        document["errors"][0]["code"], "forks_unchecked",
+        "{document}"
+    );
     let document = prune_with_token(&real, 4);
     assert_eq!(document["images"][0]["code"], "forks_unchecked");
     // Without a forge, too.

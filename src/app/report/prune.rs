@@ -178,7 +178,7 @@ impl PruneImage {
 }
 
 impl PruneWarning {
-    fn new(warning: &Warning) -> Self {
+    pub(crate) fn new(warning: &Warning) -> Self {
         Self {
             code: warning.code,
             detail: warning.detail.clone(),

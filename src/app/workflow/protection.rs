@@ -125,6 +125,8 @@ pub(crate) struct SetProtection {
     sources: ProtectionSources,
     /// The rules of each image.
     rules: Vec<Prune>,
+    /// A finding about the evidence.
+    warning: Option<Warning>,
 }
 
 impl SetProtection {
@@ -140,11 +142,20 @@ impl SetProtection {
             rules.push(reader.rules_of(image, prune)?);
         }
         let (pulls, warning) = reader.open_pulls(prune)?;
-        if let Some(warning) = warning {
+        if let Some(warning) = &warning {
             services.console.warn(&plain(&warning.detail));
         }
         let sources = reader.gather(&pulls)?;
-        Ok(Self { sources, rules })
+        Ok(Self {
+            sources,
+            rules,
+            warning,
+        })
+    }
+
+    /// The warning that open pull requests were not checked.
+    pub(crate) fn warning(&self) -> Option<&Warning> {
+        self.warning.as_ref()
     }
 
     /// The evidence that keeps the image with this index in the configuration.

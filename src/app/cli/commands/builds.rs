@@ -15,6 +15,7 @@ use crate::{
         report::{
             builds::{omission, table},
             json::{BuildRow, BuildsDocument},
+            prune::PruneWarning,
         },
         workflow::{
             SiteHistory,
@@ -104,6 +105,11 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             set_path: config.set_path.clone(),
             builds: rows,
             left_out,
+            warnings: protection
+                .iter()
+                .filter_map(SetProtection::warning)
+                .map(PruneWarning::new)
+                .collect(),
         });
     } else if rows.is_empty() {
         let form = config.revision.tag.as_str();

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{ErrorRow, PullRequest};
 use crate::{
+    app::report::prune::PruneWarning,
     base::{error::Class, text::counted, untrusted::plain},
     config::{Config, SetPath},
     core::{
@@ -173,6 +174,8 @@ pub(crate) struct BuildsDocument {
     pub set_path: SetPath,
     pub builds: Vec<BuildRow>,
     pub left_out: usize,
+    /// Warnings about the protection.
+    pub warnings: Vec<PruneWarning>,
 }
 
 /// One build.
