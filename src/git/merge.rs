@@ -1,18 +1,20 @@
 //! Syncs one long-lived branch into another by a push: a fast-forward, or a merge that does not touch
 //! the work tree.
 //!
-//! The merge creates only objects. Of the references of this clone, git updates only the
+//! The merge creates only objects. Of the references of a clone, git updates only the
 //! remote-tracking branch of the pushed branch. The push changes that branch only if it has not moved
 //! since it was read.
 
+use std::collections::BTreeMap;
+
 use super::{
-    FETCH_HISTORY, Git, GitError, ObjectId, Output, Pushed, RefUpdate, Remote, is_denied,
-    push::REPIN, server_message, without_users,
+    FETCH_HISTORY, FORGE, FetchedBranches, Git, GitError, Mirror, ObjectId, Output, Pushed,
+    RefUpdate, Remote, is_denied, push::REPIN, server_message, without_users,
 };
 use crate::base::error::{Class, Code, Error};
 
-/// The remote that is fetched from and pushed to.
-const REMOTE: &str = "origin";
+/// The remote of a clone that is fetched from and pushed to.
+const ORIGIN: &str = "origin";
 
 /// The maximum number of attempts while the branches move.
 const ATTEMPTS: usize = 3;
@@ -30,12 +32,6 @@ pub(crate) enum SyncOutcome {
     NoBranch(String),
 }
 
-/// The heads of the two branches on the remote.
-enum Tips {
-    Both { from: ObjectId, to: ObjectId },
-    Missing(String),
-}
-
 enum Merge {
     Created(ObjectId),
     Possible,
@@ -48,39 +44,224 @@ enum Push {
     BranchMoved,
 }
 
+/// The repository that merges, and the remote with the branches.
+pub(crate) enum SyncSite<'s> {
+    /// A clone, with the credentials of git for `origin`.
+    Clone(&'s Git),
+    /// The content of the repository on the forge, with its token.
+    Forge(&'s mut Mirror),
+}
+
+impl SyncSite<'_> {
+    /// Fetches the branches with their histories, and returns the heads of those that exist.
+    fn fetch(&mut self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, Error> {
+        let fetched = match self {
+            Self::Clone(git) => git.heads(ORIGIN).and_then(|heads| {
+                let mut tips = heads.tips;
+                tips.retain(|name, _| branches.contains(&&**name));
+                let present: Vec<_> = tips.keys().map(String::as_str).collect();
+                git.fetch_objects(ORIGIN, &present)?;
+                Ok(tips)
+            }),
+            Self::Forge(mirror) => {
+                let fetched = mirror.fetch(FetchedBranches {
+                    branches,
+                    own: None,
+                    is_shallow: false,
+                });
+                let head = |name: &&str| Some(((*name).to_owned(), mirror.head(name)?));
+                fetched.map(|()| branches.iter().filter_map(head).collect())
+            }
+        };
+        fetched.map_err(|error| self.failed(&error))
+    }
+
+    fn git(&self) -> &Git {
+        match self {
+            Self::Clone(git) => git,
+            Self::Forge(mirror) => mirror.git(),
+        }
+    }
+
+    fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, Error> {
+        let found = self.git().is_ancestor(older, newer);
+        found.map_err(|error| self.failed(&error))
+    }
+
+    /// Merges `source` into `target`; the commit is created only if it has a message.
+    fn merge(
+        &self,
+        source: ObjectId,
+        target: ObjectId,
+        message: Option<&str>,
+    ) -> Result<Merge, Error> {
+        let (from, to) = (source.to_string(), target.to_string());
+        let args = [
+            "--write-tree",
+            "-z",
+            "--name-only",
+            "--no-messages",
+            &to,
+            &from,
+        ];
+        let output = self.run("merge-tree", &args)?;
+        let mut parts = output
+            .stdout
+            .split(|b| *b == 0)
+            .map(|part| String::from_utf8_lossy(part).into_owned());
+        let tree = parts.next().unwrap_or_default();
+        match output.code {
+            Some(0) => {
+                let Some(message) = message else {
+                    return Ok(Merge::Possible);
+                };
+                let args = [&tree, "-p", &to, "-p", &from, "-m", message].map(str::to_owned);
+                let commit = self.commit(&args)?;
+                ObjectId::parse(commit.trim_ascii())
+                    .map(Merge::Created)
+                    .ok_or_else(|| Error::unavailable("git commit-tree", "git printed no commit"))
+            }
+            // Some errors have the exit code of conflicts, but no tree.
+            Some(1) if !tree.is_empty() => Ok(Merge::Conflict(
+                parts.filter(|path| !path.is_empty()).collect(),
+            )),
+            _ if output.stderr.contains("unrelated histories") => Err(Error::about(
+                Class::Refused,
+                "git merge-tree",
+                "the histories of the two branches have no commit in common",
+            )),
+            _ => Err(
+                Error::unavailable("git merge-tree", server_message(&output.stderr))
+                    .help("install git 2.38 or newer"),
+            ),
+        }
+    }
+
+    /// Runs a command that may fetch missing contents from the remote.
+    fn run(&self, command: &'static str, args: &[&str]) -> Result<Output, Error> {
+        let ran = match self {
+            Self::Clone(git) => git.run(command, args, Some(&Remote::of_clone(ORIGIN))),
+            Self::Forge(mirror) => {
+                let git = Git {
+                    fetches_lazily: true,
+                    ..mirror.git().clone()
+                };
+                git.run(command, args, Some(mirror.remote()))
+            }
+        };
+        ran.map_err(|error| self.failed(&error))
+    }
+
+    /// Creates a commit with the configured identity, or with that of repin if none is configured.
+    fn commit(&self, args: &[String]) -> Result<Vec<u8>, Error> {
+        let [name, address] = REPIN;
+        let git = self.git();
+        let git = match git.identities() {
+            Some(_) => git.clone(),
+            None => git.clone().committing_as(name, address),
+        };
+        git.run_checked("commit-tree", args, None)
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Moves the branch from `old` to `new`, if it is still at `old`.
+    fn push(&self, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
+        let updates = [update(branch, old, new)];
+        let pushed = match self {
+            Self::Clone(git) => git.push(ORIGIN, &Remote::of_clone(ORIGIN), &updates),
+            Self::Forge(mirror) => mirror.push(&updates),
+        };
+        self.settled(format!("pushing {branch}"), pushed)
+    }
+
+    /// Checks, without a change, that the server lets git push.
+    fn test_push(&self, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
+        let updates = [update(branch, old, new)];
+        let pushed = match self {
+            Self::Clone(git) => git.test_push(ORIGIN, &Remote::of_clone(ORIGIN), &updates),
+            Self::Forge(mirror) => mirror.git().test_push(FORGE, mirror.remote(), &updates),
+        };
+        self.settled(format!("testing a push to {branch}"), pushed)
+    }
+
+    fn settled(&self, what: String, pushed: Result<Pushed, GitError>) -> Result<Push, Error> {
+        match pushed {
+            Ok(Pushed::Done) => Ok(Push::Done),
+            Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
+            Ok(Pushed::Refused(reason)) => {
+                Err(Error::about(Class::Denied, what, reason).help(self.permission()))
+            }
+            Ok(Pushed::Unsure(message)) => Err(Error::unavailable(what, message)),
+            Err(GitError::Denied { message, .. }) => {
+                Err(Error::about(Class::Denied, what, message).help(self.permission()))
+            }
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn failed(&self, error: &GitError) -> Error {
+        let class = match error {
+            GitError::Remote { reason, .. } if is_denied(reason) => Class::Denied,
+            GitError::Denied { .. } => Class::Denied,
+            _ => Class::Unavailable,
+        };
+        let hint = if class == Class::Denied {
+            self.permission()
+        } else {
+            error.hint()
+        };
+        Error::new(class, Code::GIT, without_users(&error.to_string())).help(hint)
+    }
+
+    fn permission(&self) -> String {
+        let receiver = match self {
+            Self::Clone(_) => "git credentials for the remote `origin`",
+            Self::Forge(_) => "the token for the forge",
+        };
+        format!("give {receiver} {PERMISSION}")
+    }
+}
+
 /// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts and whether git may push.
-pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncOutcome, Error> {
-    if git.is_shallow() {
+pub(crate) fn sync(
+    mut site: SyncSite<'_>,
+    from: &str,
+    to: &str,
+    apply: bool,
+) -> Result<SyncOutcome, Error> {
+    if let SyncSite::Clone(git) = site
+        && git.is_shallow()
+    {
         let reason = "this clone is shallow, so the merge base of the branches is unknown";
         return Err(Error::unavailable("git", reason).help(FETCH_HISTORY));
     }
     for _ in 0..ATTEMPTS {
-        let (source, target) = match tips(git, from, to)? {
-            Tips::Both { from, to } => (from, to),
-            Tips::Missing(branch) => return Ok(SyncOutcome::NoBranch(branch)),
+        let tips = site.fetch(&[from, to])?;
+        let (source, target) = match (tips.get(from), tips.get(to)) {
+            (None, _) => return Ok(SyncOutcome::NoBranch(from.to_owned())),
+            (_, None) => return Ok(SyncOutcome::NoBranch(to.to_owned())),
+            (Some(source), Some(target)) => (*source, *target),
         };
-        git.fetch_objects(REMOTE, &[from, to])
-            .map_err(|error| failed(&error))?;
-        if is_ancestor(git, &source, &target)? {
+        if site.is_ancestor(&source, &target)? {
             if !apply {
-                test_push(git, to, target, target)?;
+                site.test_push(to, target, target)?;
             }
             return Ok(SyncOutcome::InSync(target));
         }
-        let (new, outcome) = if is_ancestor(git, &target, &source)? {
+        let (new, outcome) = if site.is_ancestor(&target, &source)? {
             (source, SyncOutcome::Forwarded(source))
         } else {
             let message = format!("Merge branch '{from}' into {to}");
-            match merge(git, source, target, apply.then_some(&message))? {
+            match site.merge(source, target, apply.then_some(&message))? {
                 Merge::Created(commit) => (commit, SyncOutcome::Merged(Some(commit))),
                 Merge::Possible => (source, SyncOutcome::Merged(None)),
                 Merge::Conflict(files) => return Ok(SyncOutcome::Conflict(files)),
             }
         };
         let pushed = if apply {
-            push(git, to, target, new)?
+            site.push(to, target, new)?
         } else {
-            test_push(git, to, target, new)?
+            site.test_push(to, target, new)?
         };
         if pushed == Push::Done {
             return Ok(outcome);
@@ -90,113 +271,31 @@ pub(crate) fn sync(git: &Git, from: &str, to: &str, apply: bool) -> Result<SyncO
     Err(Error::unavailable(format!("pushing {to}"), reason).help("run the command again"))
 }
 
-fn tips(git: &Git, from: &str, to: &str) -> Result<Tips, Error> {
-    let tips = git.heads(REMOTE).map_err(|error| failed(&error))?.tips;
-    Ok(match (tips.get(from), tips.get(to)) {
-        (None, _) => Tips::Missing(from.to_owned()),
-        (_, None) => Tips::Missing(to.to_owned()),
-        (Some(from), Some(to)) => Tips::Both {
-            from: *from,
-            to: *to,
-        },
-    })
-}
-
-fn is_ancestor(git: &Git, older: &ObjectId, newer: &ObjectId) -> Result<bool, Error> {
-    git.is_ancestor(older, newer)
-        .map_err(|error| failed(&error))
-}
-
-/// Merges `source` into `target`; the commit is created only if it has a message.
-fn merge(
-    git: &Git,
-    source: ObjectId,
-    target: ObjectId,
-    message: Option<&str>,
-) -> Result<Merge, Error> {
-    let (from, to) = (source.to_string(), target.to_string());
-    let args = [
-        "--write-tree",
-        "-z",
-        "--name-only",
-        "--no-messages",
-        &to,
-        &from,
-    ];
-    let output = run(git, "merge-tree", &args)?;
-    let mut parts = output
-        .stdout
-        .split(|b| *b == 0)
-        .map(|part| String::from_utf8_lossy(part).into_owned());
-    let tree = parts.next().unwrap_or_default();
-    match output.code {
-        Some(0) => {
-            let Some(message) = message else {
-                return Ok(Merge::Possible);
-            };
-            let args = [&tree, "-p", &to, "-p", &from, "-m", message].map(str::to_owned);
-            let commit = commit(git, &args)?;
-            ObjectId::parse(commit.trim_ascii())
-                .map(Merge::Created)
-                .ok_or_else(|| Error::unavailable("git commit-tree", "git printed no commit"))
+/// The branches of `branches` that are missing on the remote; the site must be allowed to push to the others, which is
+/// tested without a change.
+pub(crate) fn check_push(
+    mut site: SyncSite<'_>,
+    branches: &[String],
+) -> Result<Vec<String>, Error> {
+    let names: Vec<_> = branches.iter().map(String::as_str).collect();
+    // Which commit would be pushed does not matter.
+    let (tips, known) = match site {
+        SyncSite::Clone(git) => {
+            let read = || Ok((git.heads(ORIGIN)?.tips, Some(git.head()?.tip)));
+            read().map_err(|error| site.failed(&error))?
         }
-        // Some errors have the exit code of conflicts, but no tree.
-        Some(1) if !tree.is_empty() => Ok(Merge::Conflict(
-            parts.filter(|path| !path.is_empty()).collect(),
-        )),
-        _ if output.stderr.contains("unrelated histories") => Err(Error::about(
-            Class::Refused,
-            "git merge-tree",
-            "the histories of the two branches have no commit in common",
-        )),
-        _ => Err(
-            Error::unavailable("git merge-tree", server_message(&output.stderr))
-                .help("install git 2.38 or newer"),
-        ),
-    }
-}
-
-/// Creates a commit with the configured identity, or with that of repin if none is configured.
-fn commit(git: &Git, args: &[String]) -> Result<Vec<u8>, Error> {
-    let [name, address] = REPIN;
-    let git = match git.identities() {
-        Some(_) => git.clone(),
-        None => git.clone().committing_as(name, address),
+        SyncSite::Forge(_) => (site.fetch(&names)?, None),
     };
-    git.run_checked("commit-tree", args, None)
-        .map_err(|error| failed(&error))
-}
-
-/// Moves the branch from `old` to `new`, if it is still at `old`.
-fn push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
-    let updates = [update(branch, old, new)];
-    let pushed = git.push(REMOTE, &Remote::of_clone(REMOTE), &updates);
-    settled(format!("pushing {branch}"), pushed)
-}
-
-/// Checks, without a change, that the server lets git push.
-fn test_push(git: &Git, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
-    let updates = [update(branch, old, new)];
-    let pushed = git.test_push(REMOTE, &Remote::of_clone(REMOTE), &updates);
-    settled(format!("testing a push to {branch}"), pushed)
-}
-
-/// The branches that git may push to, and those that are missing on the remote. No branch is changed.
-pub(crate) fn pushable<'b>(
-    git: &Git,
-    branches: &'b [String],
-) -> Result<(Vec<&'b str>, Vec<&'b str>), Error> {
-    let tips = git.heads(REMOTE).map_err(|error| failed(&error))?.tips;
-    let head = git.head().map_err(|error| failed(&error))?.tip;
-    let (present, missing): (Vec<_>, _) = branches
-        .iter()
-        .map(String::as_str)
-        .partition(|branch| tips.contains_key(*branch));
-    for branch in &present {
-        // Which commit would be pushed does not matter.
-        test_push(git, branch, tips[*branch], head)?;
+    let mut missing = Vec::new();
+    for branch in branches {
+        match tips.get(branch) {
+            Some(tip) => {
+                site.test_push(branch, *tip, known.unwrap_or(*tip))?;
+            }
+            None => missing.push(branch.clone()),
+        }
     }
-    Ok((present, missing))
+    Ok(missing)
 }
 
 fn update(branch: &str, old: ObjectId, new: ObjectId) -> RefUpdate {
@@ -207,43 +306,7 @@ fn update(branch: &str, old: ObjectId, new: ObjectId) -> RefUpdate {
     }
 }
 
-fn settled(what: String, pushed: Result<Pushed, GitError>) -> Result<Push, Error> {
-    match pushed {
-        Ok(Pushed::Done) => Ok(Push::Done),
-        Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
-        Ok(Pushed::Refused(reason)) => {
-            Err(Error::about(Class::Denied, what, reason).help(PERMISSION))
-        }
-        Ok(Pushed::Unsure(message)) => Err(Error::unavailable(what, message)),
-        Err(GitError::Denied { message, .. }) => {
-            Err(Error::about(Class::Denied, what, message).help(PERMISSION))
-        }
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-const PERMISSION: &str = "give git credentials for the remote `origin` with `contents: write` (Gitea: write:repository; GitLab: write_repository), and with `workflows: write` if workflows change; the branch protection must let them push";
-
-/// Runs a command that connects to the remote: `push`, or `merge-tree`, which may fetch missing contents of a
-/// partial clone.
-fn run(git: &Git, command: &'static str, args: &[&str]) -> Result<Output, Error> {
-    git.run(command, args, Some(&Remote::of_clone(REMOTE)))
-        .map_err(|error| failed(&error))
-}
-
-fn failed(error: &GitError) -> Error {
-    let class = match error {
-        GitError::Remote { reason, .. } if is_denied(reason) => Class::Denied,
-        GitError::Denied { .. } => Class::Denied,
-        _ => Class::Unavailable,
-    };
-    let hint = if class == Class::Denied {
-        PERMISSION.to_owned()
-    } else {
-        error.hint()
-    };
-    Error::new(class, Code::GIT, without_users(&error.to_string())).help(hint)
-}
+const PERMISSION: &str = "`contents: write` (Gitea: write:repository; GitLab: write_repository), and `workflows: write` if workflows change; the branch protection must permit the push";
 
 #[cfg(test)]
 mod tests {
@@ -279,7 +342,7 @@ mod tests {
 
     fn merged(root: &Path, source: ObjectId, message: Option<&str>) -> Result<Merge, Error> {
         let git = Git::open(root).unwrap();
-        merge(&git, source, id(root, "main"), message)
+        SyncSite::Clone(&git).merge(source, id(root, "main"), message)
     }
 
     #[test]
@@ -353,7 +416,8 @@ mod tests {
             let ssh = format!("echo '{message}' >&2; exit 255; #");
             git(root, &["config", "core.sshCommand", &ssh]);
             let opened = Git::open(root).unwrap();
-            let pushed = push(&opened, "main", id(root, "main"), id(root, "x"));
+            let site = SyncSite::Clone(&opened);
+            let pushed = site.push("main", id(root, "main"), id(root, "x"));
             assert_eq!(pushed.err().map(|error| error.class), Some(class));
         }
     }
@@ -369,20 +433,23 @@ mod tests {
             unreachable("remote: Permission to acme/flows denied to bot"),
             GitError::refused("push", "fatal: Authentication failed for 'https://x'"),
         ];
+        let directory = diverged(&[], &[]);
+        let opened = Git::open(directory.path()).unwrap();
+        let site = SyncSite::Clone(&opened);
         for error in denied {
-            let error = failed(&error);
+            let error = site.failed(&error);
             assert_eq!(
-                (error.class, error.help.as_deref()),
-                (Class::Denied, Some(PERMISSION))
+                (error.class, error.help),
+                (Class::Denied, Some(site.permission()))
             );
         }
         for error in [
             unreachable("Could not resolve host"),
             GitError::refused("push", "fatal: x"),
         ] {
-            let error = failed(&error);
+            let error = site.failed(&error);
             assert_eq!(error.class, Class::Unavailable);
-            assert_ne!(error.help.as_deref(), Some(PERMISSION));
+            assert_ne!(error.help, Some(site.permission()));
         }
     }
 }

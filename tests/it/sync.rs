@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{self as fakes},
-    world::{Ran, World, world},
+    forge::{self as fakes, Fault, TOKEN, error},
+    hosted::{SERVERS, hosted, run},
+    world::{Ran, World, git, world},
 };
 
 pub const SYNC: [&str; 6] = ["branch", "sync", "--from", "main", "--to", "staging"];
@@ -252,6 +253,59 @@ fn unlisted_target_is_refused_before_fetching() {
     );
     world.replace("repin.yaml", "forge: {", "# forge: {");
     assert!(world.run(&SYNC).exits(2).stderr.contains("which is empty"));
+}
+
+/// With the token for the forge, neither git's credentials nor a whole clone are needed. Both branches change the same
+/// file, so that the merge reads contents that were not fetched with the commits.
+#[test]
+fn token_merges_without_a_clone_and_from_a_shallow_one() {
+    for kind in SERVERS {
+        let (world, fake) = hosted(kind, "sync_targets: [staging]");
+        let text = |first: &str, last: &str| format!("{first}\n{}{last}\n", "-\n".repeat(9));
+        let push = |branch: &str, text: &str| fake.store().push(branch, "x", &[("both", text)]);
+        push("main", &text("a", "a"));
+        push("staging", &text("a", "b"));
+        push("main", &text("c", "a"));
+        let before = fake.store().refs["staging"].clone();
+        let planned = run(&world, &[&SYNC[..], &["--format", "json"]].concat()).exits(0);
+        assert_eq!(planned.json()["state"], "planned", "{}", planned.stdout);
+        assert_eq!(fake.store().refs["staging"], before);
+        let apply = [&SYNC[..], &["--apply", "--format", "json"]].concat();
+        let document = run(&world, &apply).exits(0).json();
+        assert_eq!(document["state"], "merged", "{document}");
+        assert_eq!(fake.store().content("staging", "both"), text("c", "b"));
+
+        push("main", &text("d", "a"));
+        world.git(&["init", "-q"]);
+        for message in ["first", "second"] {
+            world.git(&["add", "-A"]);
+            world.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        }
+        let url = format!("file://{}", world.root().display());
+        world.git(&["clone", "-q", "--depth=1", &url, "shallow"]);
+        let shallow = world.path("shallow");
+        let env = [("REPIN_FORGE_TOKEN", TOKEN)];
+        let references = git(&shallow, &["for-each-ref"]);
+        let document = world.run_in(&shallow, &apply, &env).exits(0).json();
+        assert_eq!(document["state"], "merged", "{document}");
+        assert_eq!(fake.store().content("staging", "both"), text("d", "b"));
+        assert_eq!(git(&shallow, &["for-each-ref"]), references);
+
+        push("staging", &text("e", "b"));
+        let document = run(&world, &apply).exits(0).json();
+        assert_eq!(document["state"], "in_sync", "{document}");
+        push("main", &text("f", "a"));
+        let ran = run(&world, &apply).exits(1);
+        assert!(ran.stdout.contains("conflict: both"), "{}", ran.stdout);
+        fake.store()
+            .push("main", "other", &[("both", &text("d", "a")), ("other", "")]);
+        let refused = Fault::Instead(error(403, "no"));
+        fake.fault(("GET", "/info/refs?service=git-receive-pack"), 9, refused);
+        let document = run(&world, &apply).exits(4).json();
+        let hint = document["errors"][0]["hint"].as_str().unwrap();
+        let start = "give the token for the forge `contents: write`";
+        assert!(hint.starts_with(start), "{document}");
+    }
 }
 
 #[test]

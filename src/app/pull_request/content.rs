@@ -19,6 +19,7 @@ use crate::{
     git::{
         Comparison, Connections, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId,
         Pushed, RefUpdate, Remote, Tree,
+        merge::{self, SyncOutcome, SyncSite},
     },
 };
 
@@ -329,6 +330,27 @@ impl Content {
             }
         }
         Err(Error::internal())
+    }
+
+    /// Merges the branch `from` into the branch `to` on the server; without `apply`, tests it.
+    pub(crate) async fn sync(
+        &self,
+        from: &str,
+        to: &str,
+        apply: bool,
+    ) -> Result<SyncOutcome, Error> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        let synced =
+            self.run(move |mirror| Ok(merge::sync(SyncSite::Forge(mirror), &from, &to, apply)));
+        synced.await?
+    }
+
+    /// Tests whether the token may push to branches; returns those that are missing.
+    pub(crate) async fn check_push(&self, branches: &[String]) -> Result<Vec<String>, Error> {
+        let branches = branches.to_vec();
+        let checked =
+            self.run(move |mirror| Ok(merge::check_push(SyncSite::Forge(mirror), &branches)));
+        checked.await?
     }
 
     /// The commit of a branch on the server now.

@@ -100,6 +100,22 @@ pub(crate) fn connect_repository(
     })
 }
 
+/// The same, if the forge and its token are known. Sends no request.
+pub(crate) fn known_repository(
+    config: &Config,
+    git: Option<&Git>,
+    services: &Services,
+) -> Result<Option<ForgeRepository>, Errors> {
+    let known = config.forge.as_ref().map(|forge| target(forge, git));
+    if !matches!(known, Some(Ok(_))) {
+        return Ok(None);
+    }
+    Ok(match connect_repository(config, git, services)? {
+        Access::Granted(repository) => Some(repository),
+        Access::NoToken(_) => None,
+    })
+}
+
 /// Creates a client of a repository, which has the same content as the clone `git` or is unrelated to it. Sends no
 /// request.
 pub(crate) fn open_repository(

@@ -160,7 +160,7 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     rows.push(row);
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
-    rows.push(local::sync_push(config, git.as_ref()));
+    rows.push(local::sync_push(config, git.as_ref(), cx));
     rows.extend(local::state(&config.root, &config.option));
     rows.push(local::engine(Some(config), cx));
     rows.extend(local::secrets(config, skip, cx));

@@ -1,16 +1,20 @@
-//! `repin branch sync`: merges one branch into another with a push, with the credentials of git.
+//! `repin branch sync`: merges one branch into another with a push, with the token for the forge or the credentials of
+//! git.
 
 use clap::Args;
 
 use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
-    app::cli::{args::IfUnconfigured, context::Context, output::Exit},
+    app::{
+        cli::{args::IfUnconfigured, context::Context, output::Exit},
+        workflow::known_repository,
+    },
     base::{
         error::{Class, Code, Error, Errors, usage},
         untrusted::plain,
     },
     config::Config,
-    git::merge::{self, SyncOutcome},
+    git::merge::{self, SyncOutcome, SyncSite},
 };
 
 #[derive(Debug, Args)]
@@ -34,12 +38,6 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let apply = cx.may_change(branches.options.apply, branches.options.dry_run)?;
     let config = cx.load_without_images()?;
     check_target(&config, &branches.to)?;
-    let git = cx.services.git(&config).map_err(|error| {
-        Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string()).help(error.hint())
-    })?;
-    let (from, to) = (branches.from.clone(), branches.to.clone());
-    let work =
-        async { tokio::task::spawn_blocking(move || merge::sync(&git, &from, &to, apply)).await };
     let message = format!("merging {} into {}", branches.from, branches.to);
     if apply {
         cx.services.interruption.changes(format!(
@@ -47,9 +45,27 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
             plain(&branches.to)
         ));
     }
-    let result = cx.services.wait(work, &message);
-    let result = result
-        .map_err(|error| Errors::io(format!("the synchronization was interrupted: {error}")))?;
+    let git = cx.services.git(&config);
+    let repository = known_repository(&config, git.as_ref().ok(), &cx.services)?;
+    let (from, to) = (branches.from.clone(), branches.to.clone());
+    let result = match (repository, git) {
+        (Some(repository), _) => {
+            let work = repository.content.sync(&from, &to, apply);
+            cx.services.wait(work, &message)
+        }
+        (None, Ok(git)) => {
+            let merge = move || merge::sync(SyncSite::Clone(&git), &from, &to, apply);
+            let work = async { tokio::task::spawn_blocking(merge).await };
+            let ended = cx.services.wait(work, &message);
+            ended.map_err(|error| {
+                Errors::io(format!("the synchronization was interrupted: {error}"))
+            })?
+        }
+        (None, Err(error)) => {
+            let failed = Error::new(Class::Unavailable, Code::UNAVAILABLE, error.to_string());
+            return Err(failed.help(error.hint()).into());
+        }
+    };
     let mut document = planned_document("sync", branches);
     let outcome = match result {
         Ok(outcome) => outcome,

@@ -1,5 +1,5 @@
-//! Rows about this machine: files, git, lock and journal, engines, secrets. The only request is to the git
-//! remote, for its `HEAD`, if the clone does not contain it.
+//! Rows about this machine: files, git, lock and journal, engines, secrets. The only connections are those of git: for
+//! the `HEAD` of the remote, if the clone does not contain it, and for pushes of `branch sync`.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
         cli::context::Context,
         report::doctor::DoctorRow,
         workflow::{
-            self, BranchRole, HistoryBranch,
+            self, BranchRole, HistoryBranch, known_repository,
             trust::{self, Trust},
         },
     },
@@ -26,7 +26,10 @@ use crate::{
         pins::{self, FoundPins},
         smoke::{self, EngineContext},
     },
-    git::{self, Git, GitError, HostedRepository},
+    git::{
+        self, Git, GitError, HostedRepository,
+        merge::{self, SyncSite},
+    },
 };
 
 pub(super) fn configuration(config: &Config) -> DoctorRow {
@@ -136,29 +139,42 @@ fn rehearsal(config: Option<&Config>, history: Option<&Result<History, GitError>
     DoctorRow::warn(code, reason, hint)
 }
 
-/// The row about the pushes of `branch sync`, with the credentials of git.
-pub(super) fn sync_push(config: &Config, git: Option<&Git>) -> DoctorRow {
+/// The row about the pushes of `branch sync`, with the token for the forge or the credentials of git.
+pub(super) fn sync_push(config: &Config, git: Option<&Git>, cx: &Context) -> DoctorRow {
     let code = Code::SYNC_PUSH;
     let targets = config.forge_or_default().sync_targets;
     if targets.is_empty() {
         return DoctorRow::not_configured(code, "forge.sync_targets");
     }
-    let Some(git) = git else {
-        return DoctorRow::skip(code, "no git repository");
+    let repository = match known_repository(config, git, &cx.services) {
+        Ok(repository) => repository,
+        Err(errors) => return DoctorRow::skip(code, errors.by_cause()[0].text()),
     };
-    match git::merge::pushable(git, &targets) {
+    let (place, credentials, missing) = match (repository, git) {
+        (Some(repository), _) => {
+            let work = repository.content.check_push(&targets);
+            let missing = cx.services.wait(work, "testing a push");
+            (repository.forge.name(), "token", missing)
+        }
+        (None, Some(git)) => {
+            let missing = merge::check_push(SyncSite::Clone(git), &targets);
+            ("the remote `origin`", "credentials of git", missing)
+        }
+        (None, None) => return DoctorRow::skip(code, "no git repository"),
+    };
+    match missing {
         Err(error) => DoctorRow::error(code, "", error),
-        Ok((_, missing)) if !missing.is_empty() => DoctorRow::fail(
+        Ok(missing) if !missing.is_empty() => DoctorRow::fail(
             code,
             Class::Input,
-            format!("the remote `origin` has no branch {}", missing.join(", ")),
+            format!("{place} has no branch {}", missing.join(", ")),
             "correct forge.sync_targets, or create the branch",
         ),
-        Ok((present, _)) => DoctorRow::pass(
+        Ok(_) => DoctorRow::pass(
             code,
             format!(
-                "the remote `origin` accepts the credentials of git for a push to {}; a branch protection was not tested",
-                present.join(", ")
+                "{place} accepts the {credentials} for a push to {}; a branch protection was not tested",
+                targets.join(", ")
             ),
         ),
     }
