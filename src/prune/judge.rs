@@ -184,11 +184,6 @@ pub(super) fn judge_selected(
             },
         }
     }
-    let incomplete = if candidates.is_empty() {
-        None
-    } else {
-        incomplete_listing(listing)
-    };
     let mut roots: Vec<Digest> = Vec::new();
     for (index, version) in listing.versions.iter().enumerate() {
         if !candidates.contains_key(&index) {
@@ -209,6 +204,11 @@ pub(super) fn judge_selected(
     }
     candidates.retain(|index, _| !protections.reasons.contains_key(index));
     young.retain(|index| !protections.reasons.contains_key(index));
+    let incomplete = if candidates.is_empty() {
+        None
+    } else {
+        incomplete_listing(listing)
+    };
     let mut candidates: Vec<_> = candidates.into_values().collect();
     // The oldest first; the digest makes the order deterministic.
     candidates.sort_by_key(|candidate| (candidate.created, candidate.version.digest));

@@ -35,6 +35,19 @@ fn index_with_a_lost_platform_is_broken() {
     assert_eq!(reason, "broken: linux/arm64 is missing");
 }
 
+/// A nested index is read only if there are candidates, so it must not be missed if another index protects them all.
+#[test]
+fn protected_candidates_need_no_nested_index() {
+    let part = old("part");
+    let index = Image::index(vec![part.clone(), Image::index(vec![young("leaf")])]);
+    let images = [("main", &pinned()), ("v1", &index), ("pending-part", &part)];
+    let document = Real::new("", &images).scene.prune(&["--apply"], 0);
+    let image = &document["images"][0];
+    assert_eq!(image["candidates"], json!([]), "{document}");
+    let reason = protection(image, "pending-part");
+    assert!(reason.contains(&index.digest().to_string()), "{reason}");
+}
+
 #[test]
 fn text_shows_local_times() {
     let real = Real::new("", &[("main", &pinned()), ("pending-old", &old("old"))]);

@@ -341,6 +341,128 @@ fn lost_documents_change_no_count_and_no_refusal() {
     }
 }
 
+/// A repository on Google with a cache directory, whose dry runs with the cache and without it have one document.
+struct Google {
+    registry: Refusing,
+    scene: Scene,
+    _cache: tempfile::TempDir,
+}
+
+impl Google {
+    fn new(block: &str, images: &[(&[&str], &Image)]) -> Self {
+        let cache = tempfile::tempdir().unwrap();
+        let registry = Refusing::start(Kind::Google);
+        let host = registry.fake.host();
+        for (tags, image) in images {
+            registry.store().push(tags, image);
+        }
+        let app = format!("{host}/acme/app");
+        let scene = Scene::new(&config(&host, block), &app, images[0].1.digest())
+            .env("XDG_CACHE_HOME", cache.path().to_str().unwrap());
+        Self {
+            registry,
+            scene,
+            _cache: cache,
+        }
+    }
+
+    fn image(&self, exit: i32) -> Value {
+        let run = |args: &[&str]| {
+            let document = self
+                .scene
+                .prune(&[&["--image", "app"], args].concat(), exit);
+            document["images"][0].clone()
+        };
+        let cached = run(&[]);
+        assert_eq!(run(&["--no-cache"]), cached);
+        cached
+    }
+}
+
+/// Google lists manifests that cannot be read, too.
+#[test]
+fn lost_manifests_of_google_are_judged_as_without_the_cache() {
+    let nested = Image::index(vec![young("leaf")]);
+    let index = Image::index(vec![old("leaf"), nested.clone()]);
+    for block in ["untagged: true", ""] {
+        let google = Google::new(
+            block,
+            &[
+                (&["main"], &pinned()),
+                (&["pending-index"], &index),
+                (&["pending-old"], &old("old")),
+            ],
+        );
+        let image = google.image(0);
+        assert_eq!(tags(&image["candidates"]).last().unwrap(), "pending-old");
+        google.registry.store().lose(nested.digest());
+        assert_eq!(google.image(3)["code"], "listing");
+    }
+
+    // The index protects its platforms only as long as it exists, and their dates are then proved.
+    let platform = old("platform");
+    let index = Image::index(vec![platform.clone(), old("other")]);
+    let images = [(&["main"][..], &pinned()), (&[][..], &index)];
+    let google = Google::new("untagged: true", &images);
+    let candidates = |image: &Value| image["candidates"].as_array().unwrap().len();
+    assert_eq!(candidates(&google.image(0)), 3);
+    google.registry.store().lose(index.digest());
+    assert_eq!(candidates(&google.image(0)), 2);
+    google.registry.store().lose(platform.digest());
+    assert_eq!(candidates(&google.image(0)), 1);
+
+    let google = Google::new("untagged: true", &[(&[], &pinned()), (&[], &old("old"))]);
+    assert_eq!(candidates(&google.image(0)), 1);
+    google.registry.store().lose(pinned().digest());
+    assert_eq!(google.image(3)["code"], "pinned_missing");
+}
+
+#[test]
+fn lost_date_in_the_future_refuses_no_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let future = Image::created("amd64", "future", Some("2099-01-01T00:00:00Z"));
+    let older = Image::created("amd64", "older", Some(&days_ago(45)));
+    let mut real = Real::new(
+        "",
+        &[
+            ("main", &pinned()),
+            ("pending-future", &future),
+            ("pending-old", &old("old")),
+            ("pending-older", &older),
+        ],
+    );
+    let cache = directory.path().to_str().unwrap();
+    real.scene = real.scene.env("XDG_CACHE_HOME", cache);
+    let document = real.scene.prune(&["--image", "app"], 3);
+    assert_eq!(document["images"][0]["code"], "timestamps");
+    real.lose_config(&future);
+    let (cached, _) = prune(&real, &[]);
+    assert_eq!(prune(&real, &["--no-cache"]).0, cached);
+}
+
+/// Dates of versions that are no candidates are needed only to find a different one.
+#[test]
+fn second_night_reads_no_date_of_other_tags_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let release = |number: usize| {
+        let platform = |name: &str| Image::created(name, &format!("{number}"), Some(&days_ago(3)));
+        Image::index(vec![platform("amd64"), platform("arm64")])
+    };
+    let releases: Vec<_> = (0..20).map(release).collect();
+    let names: Vec<_> = (0..20).map(|number| format!("v{number}")).collect();
+    let (pinned, old) = (pinned(), old("old"));
+    let mut all = vec![("main", &pinned), ("pending-old", &old)];
+    all.extend(names.iter().map(String::as_str).zip(&releases));
+    let mut real = Real::new("", &all);
+    let cache = directory.path().to_str().unwrap();
+    real.scene = real.scene.env("XDG_CACHE_HOME", cache);
+    let (first, requests) = prune(&real, &[]);
+    assert!(requests > 22 + 16 * 2, "{requests}");
+    let (second, requests) = prune(&real, &[]);
+    assert_eq!(second, first);
+    assert!(requests <= 22 + 12, "{requests}");
+}
+
 #[test]
 fn lost_nested_index_refuses_with_the_cache() {
     let directory = tempfile::tempdir().unwrap();

@@ -668,6 +668,21 @@ fn lost_tag_of_a_set_warns_with_the_tag() {
     world.run(&restore).exits(0);
     let document = rehearsed(&world, &["--source", &source], 1);
     assert_eq!(verdicts(&document), [[REV_B, "ready"], [REV_A, "fails"]]);
+
+    // A tag that was moved keeps nothing either, and is not moved back.
+    let link = |revision: &str| {
+        let path = format!("fix/_manifests/tags/{revision}/current/link");
+        storage
+            .path()
+            .join("data/docker/registry/v2/repositories")
+            .join(path)
+    };
+    std::fs::write(link(REV_B), world.digest("fix", REV_C)).unwrap();
+    let document = rehearsed(&world, &["--source", &source], 1);
+    let rows = document["sets"][0]["checks"].as_array().unwrap();
+    let mut warnings = rows.iter().filter(|row| row["code"] == "pin_untagged");
+    let help = "put a tag on the digest, so that nothing deletes it";
+    assert_eq!(warnings.next().unwrap()["help"], help, "{document}");
 }
 
 #[test]

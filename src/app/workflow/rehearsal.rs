@@ -227,7 +227,9 @@ fn rehearse_set(
         }
     }
     if let Some(entry) = &entry
-        && checks.iter().any(|check| check.code == Code::TAG_MISSING)
+        && checks
+            .iter()
+            .any(|check| matches!(check.code, Code::TAG_MISSING | Code::DIGEST_MISMATCH))
     {
         checks.extend(check_untagged(entry, read)?);
     }

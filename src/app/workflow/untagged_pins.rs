@@ -28,6 +28,8 @@ pub(crate) struct UntaggedPin {
     pub(crate) digest: Digest,
     /// The tag to set again; `None` if neither the pins nor the labels state one.
     pub(crate) tag: Option<Tag>,
+    /// Whether another digest has this tag, which is not moved.
+    is_taken: bool,
 }
 
 impl UntaggedPin {
@@ -37,14 +39,18 @@ impl UntaggedPin {
             config,
             self.image,
             self.digest,
-            self.tag.as_ref(),
+            self.free_tag(),
             Some(found),
         )
     }
 
+    fn free_tag(&self) -> Option<&Tag> {
+        self.tag.as_ref().filter(|_| !self.is_taken)
+    }
+
     /// The warning about a digest that only history records.
     pub(crate) fn check_recorded(&self, config: &Config) -> Check {
-        checks::untagged_pin(config, self.image, self.digest, self.tag.as_ref(), None)
+        checks::untagged_pin(config, self.image, self.digest, self.free_tag(), None)
     }
 }
 
@@ -118,7 +124,19 @@ pub(crate) async fn find_untagged(
         Some(tag) => Some(tag),
         None => labeled_tag(config, source, digest).await?,
     };
-    Ok(Some(UntaggedPin { image, digest, tag }))
+    let is_taken = match &tag {
+        Some(tag) => {
+            let reference = TagOrDigest::Tag(tag.clone());
+            source.manifest(&reference, None).await?.is_some()
+        }
+        None => false,
+    };
+    Ok(Some(UntaggedPin {
+        image,
+        digest,
+        tag,
+        is_taken,
+    }))
 }
 
 /// The tag of the revision in the labels of a digest.

@@ -3,10 +3,7 @@
 //! The user's cache contains most of these documents, also those that the registry lost. A version whose date is known
 //! only from such a document must be judged as in a run without the cache, so the documents of candidates are read again.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -112,6 +109,7 @@ impl Registry {
                 reader.add_manifest(digest, &found.value);
             } else {
                 reader.listing.lost.insert(digest);
+                reader.listing.nodes.remove(&digest);
                 reader.set_undated(digest);
             }
             Ok(())
@@ -128,8 +126,15 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let doubtful = doubtful(&reader.listing, protection, rules);
-        self.prove(doubtful, reader, progress).await
+        loop {
+            let mut doubtful = doubtful(&reader.listing, protection, rules);
+            doubtful.retain(|digest| !reader.proved.contains(digest));
+            if doubtful.is_empty() {
+                return Ok(());
+            }
+            // What a lost version protected may be a candidate now.
+            self.prove(doubtful, reader, progress).await?;
+        }
     }
 
     /// Reads the documents with the dates of these versions that were in the cache from the registry.
@@ -165,10 +170,10 @@ impl Registry {
         Ok(())
     }
 
-    /// The manifests of a version that were in the cache, or whose configs were.
-    fn unproved_parts(&self, digest: Digest, reader: &RepositoryReader) -> HashSet<Digest> {
+    /// The manifests with the dates of a version that were in the cache, or whose configs were.
+    fn unproved_parts(&self, digest: Digest, reader: &RepositoryReader) -> BTreeSet<Digest> {
         let Some(cache) = &self.cache else {
-            return HashSet::new();
+            return BTreeSet::new();
         };
         let is_proved = |digest: &Digest| {
             let Some(Some(source)) = reader.date_sources.get(digest) else {
@@ -177,8 +182,13 @@ impl Registry {
             let config = source.config.as_ref().map(|config| config.digest);
             cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
         };
-        let mut parts = reader.listing.parts(digest);
-        parts.insert(digest);
+        let (mut parts, mut unread) = (BTreeSet::new(), vec![digest]);
+        while let Some(part) = unread.pop() {
+            let children = reader.listing.children(part).iter();
+            let platforms = children.filter(|child| !child.is_attestation);
+            unread.extend(platforms.map(|child| child.digest));
+            parts.insert(part);
+        }
         parts.retain(|part| !is_proved(part));
         parts
     }
@@ -211,11 +221,15 @@ impl Registry {
                     None => unknown.push(digest),
                 }
             }
-            if proved.len() > 1 || (proved.is_empty() && unproved.is_empty()) {
+            // A date in the future refuses the run.
+            let last = unproved.last();
+            let is_future = last.is_some_and(|(date, _)| *date > reader.listing.clock.later());
+            let is_different = proved.len() > 1 || (proved.is_empty() && unproved.is_empty());
+            if is_different && !is_future {
                 return Ok(());
             }
             if !unproved.is_empty() {
-                // The ends differ if any dates do, and a date in the future is the last.
+                // The ends differ if any dates do.
                 let ends = unproved.iter().rev().take(size);
                 let ends = ends.chain(unproved.iter().take(size - 1));
                 let ends = ends.map(|(_, digest)| *digest).collect();
@@ -225,7 +239,7 @@ impl Registry {
             } else {
                 unknown.truncate(DATES_IN_FIRST_ROUND * size);
                 tried.extend(unknown.iter().copied());
-                self.read_dates(&self.source, unknown, reader, progress)
+                self.read_dates(&self.cached, unknown, reader, progress)
                     .await?;
             }
             size *= 2;

@@ -259,10 +259,12 @@ async fn set_new_tag(
     if check().await? {
         return Ok(());
     }
-    set().await?;
+    let result = set().await;
+    // The response may be lost, and registries refuse to set an immutable tag again.
     if check().await? {
         return Ok(());
     }
+    result?;
     let message = format!("{repository} accepted the tag {tag} for {digest}, but does not have it");
     Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help("run the command again"))
 }
@@ -298,7 +300,38 @@ async fn nested(source: &Source, listing: &mut Listing, progress: &Progress) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::Progress;
+    use std::cell::Cell;
+
+    use super::{Progress, set_new_tag};
+    use crate::{
+        base::error::{Class, Code, Error},
+        oci::{Digest, Tag},
+    };
+
+    /// Registries refuse to set an immutable tag again, also if the response to the first request was lost.
+    #[tokio::test]
+    async fn refused_tag_is_read_again() {
+        let (digest, other) = (Digest::of(b"a"), Digest::of(b"b"));
+        let tag = Tag::parse("keep-a").unwrap();
+        for (afterwards, expected) in [
+            (Some(digest), None),
+            (Some(other), Some(Code::CHANGED)),
+            (None, Some(Code::DENIED)),
+        ] {
+            let found = Cell::new(None);
+            let resolve = async || Ok(found.get());
+            let set = async || {
+                found.set(afterwards);
+                Err(Error::new(
+                    Class::Denied,
+                    Code::DENIED,
+                    "immutable".to_owned(),
+                ))
+            };
+            let result = set_new_tag(&"r", digest, &tag, resolve, set).await;
+            assert_eq!(result.err().map(|error| error.code), expected);
+        }
+    }
 
     #[test]
     fn progress_restarts_with_each_listing() {

@@ -117,6 +117,10 @@ impl Registry {
         self.read_unfinished(&mut reader, progress).await?;
         let mut untagged = BTreeSet::from_iter(tags.untagged);
         if rules.prune.untagged {
+            // The cache proves no existence.
+            let pinned = protection.pins().map(|(digest, _)| digest).collect();
+            self.read_unknown(&self.source, pinned, &mut reader, progress)
+                .await?;
             let listed = std::mem::take(&mut untagged);
             self.read_unknown(&self.cached, listed, &mut reader, progress)
                 .await?;

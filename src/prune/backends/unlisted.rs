@@ -52,7 +52,9 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        digests.retain(|digest| !reader.listing.nodes.contains_key(digest));
+        let listing = &reader.listing;
+        digests
+            .retain(|digest| !listing.nodes.contains_key(digest) && !listing.lost.contains(digest));
         self.read_untagged(source, digests, reader, progress).await
     }
 

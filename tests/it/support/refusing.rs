@@ -7,7 +7,7 @@
 //! - GitLab: 409 while an index contains it (container-registry, `docs/spec/docker/v2/errors.md`); tags are deleted with it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) tags: BTreeMap<String, Digest>,
     pub(crate) manifests: BTreeMap<Digest, (String, Vec<u8>)>,
     blobs: BTreeMap<Digest, Vec<u8>>,
+    /// The manifests that are listed, and cannot be read.
+    lost: BTreeSet<Digest>,
     /// Runs once, just before a request with this text.
     hooks: Vec<(String, Hook)>,
 }
@@ -52,6 +54,7 @@ impl Refusing {
             tags: BTreeMap::new(),
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            lost: BTreeSet::new(),
             hooks: Vec::new(),
         }));
         let shared = Arc::clone(&store);
@@ -83,6 +86,10 @@ impl Store {
         for tag in tags {
             self.tags.insert((*tag).to_owned(), image.digest());
         }
+    }
+
+    pub(crate) fn lose(&mut self, digest: Digest) {
+        self.lost.insert(digest);
     }
 
     pub(crate) fn hook(
@@ -141,6 +148,7 @@ impl Store {
 
     fn manifest(&self, reference: &str, is_head: bool) -> Reaction {
         let digest = self.digest(reference);
+        let digest = digest.filter(|digest| !self.lost.contains(digest));
         match digest.and_then(|digest| Some((digest, self.manifests.get(&digest)?))) {
             Some((digest, (media_type, bytes))) => {
                 let body = if is_head { Vec::new() } else { bytes.clone() };

@@ -492,6 +492,13 @@ async fn documented_deletions_have_their_outcome() {
             r#"{"errors":[{"code":"DENIED","is_readonly":true,"message":"System is currently read-only."}]}"#,
             Some("read-only"),
         ),
+        // Azure/acr-cli, issue 70.
+        (
+            "Azure: locked image",
+            405,
+            r#"{"errors":[{"code":"REGISTRY_DISALLOWED_OPERATION","detail":{},"message":"The operation is disallowed on this registry, repository or image."}]}"#,
+            Some("REGISTRY_DISALLOWED_OPERATION"),
+        ),
         // goharbor/harbor, src/lib/http/error.go.
         (
             "Harbor: immutable tag",

@@ -269,8 +269,7 @@ impl EcrRepository {
         })
     }
 
-    /// Puts a tag on a manifest. An existing tag is no error, because the request may be a repetition, or another process
-    /// may have set the tag: the caller reads its digest.
+    /// Puts a tag on a manifest.
     pub(crate) async fn set_tag(
         &self,
         digest: Digest,
@@ -285,7 +284,6 @@ impl EcrRepository {
         });
         match self.request("PutImage", input).await? {
             Answer::Done(..) => Ok(()),
-            Answer::Failed(code, _) if is_existing_tag(&code) => Ok(()),
             Answer::Failed(_, error) => Err(self.error(error, "PutImage")),
         }
     }
@@ -456,15 +454,6 @@ fn is_throttling(code: &str) -> bool {
     matches!(
         code,
         "ThrottlingException" | "TooManyRequestsException" | "LimitExceededException"
-    )
-}
-
-/// Whether `PutImage` failed because the image already has the tag, or because another image has it and tags are
-/// immutable.
-fn is_existing_tag(code: &str) -> bool {
-    matches!(
-        code,
-        "ImageAlreadyExistsException" | "ImageTagAlreadyExistsException"
     )
 }
 

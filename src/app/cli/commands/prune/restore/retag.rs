@@ -48,7 +48,9 @@ pub(super) fn run(
     let (mut exit, mut errors) = (Exit::Done, Vec::new());
     for found in untagged_pins::untagged_pins(config, wanted(args, config, &sources)?, &cx.services)
     {
-        let UntaggedPin { image, digest, tag } = match found {
+        let UntaggedPin {
+            image, digest, tag, ..
+        } = match found {
             Ok(untagged) => untagged,
             Err(error) => {
                 errors.push(error);
