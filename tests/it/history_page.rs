@@ -269,9 +269,15 @@ fn each_set_has_one_state() {
     let text = page(&repo);
     let badges: Vec<_> = parts(&text, "<li class=\"", "</li>\n")
         .iter()
-        .map(|set| parts(set, "<span class=\"badge ", "\"").join(","))
+        .map(|set| parts(set, "<span class=\"badge", "</span>").join(","))
         .collect();
-    assert_eq!(badges, ["current", "held", "", "available"]);
+    let expected = [
+        " current\">current",
+        " held\">held",
+        "",
+        "\">available for rollback",
+    ];
+    assert_eq!(badges, expected);
 }
 
 #[test]

@@ -178,16 +178,16 @@ fn option_at_top(set_path: &SetPath) -> String {
 /// The state of a set, as a class and a badge of a page. A superseded set has neither.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Badge {
-    class: &'static str,
+    /// The class of a state that is marked.
+    class: Option<&'static str>,
     text: &'static str,
 }
 
 impl Badge {
     pub(super) const fn new(state: EntryState) -> Option<Self> {
-        let class = state.as_str();
-        let text = match state {
-            EntryState::Current | EntryState::Held => class,
-            EntryState::Available => "available for rollback",
+        let (class, text) = match state {
+            EntryState::Current | EntryState::Held => (Some(state.as_str()), state.as_str()),
+            EntryState::Available => (None, "available for rollback"),
             EntryState::Superseded => return None,
         };
         Some(Self { class, text })

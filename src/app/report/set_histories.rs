@@ -448,6 +448,36 @@ mod tests {
     }
 
     #[test]
+    fn page_of_two_hundred_sets_in_three_environments_is_small() {
+        let mut columns = Vec::new();
+        for environment in ["dev", "staging", "prod"] {
+            let texts: Vec<_> = (0..200)
+                .map(|set| {
+                    (
+                        format!("{set:040x}"),
+                        format!("2026-11-20T14:{:02}:11+01:00", set % 60),
+                    )
+                })
+                .collect();
+            let path = format!("envs/{environment}/repin.yaml");
+            let author = "Grace Brewster Hopper";
+            let cells = texts.iter();
+            let cells = cells.map(|(name, since)| (&**name, 'a', Available, &**since, author));
+            let cells: Vec<CellOfTest<'_>> = cells.collect();
+            let mut column = column(&path, &[], &cells);
+            for (number, cell) in column.cells.iter_mut().enumerate() {
+                let digest = Digest::of(number.to_string().as_bytes());
+                cell.images = Digests::from([("app".to_owned(), digest)]);
+            }
+            columns.push(column);
+        }
+        let grid = Grid::new(columns, usize::MAX);
+        let page = crate::app::report::sets::html(&grid, &[]).unwrap();
+        assert_eq!(page.matches("<tr role").count(), 201);
+        assert!(page.len() <= 150 * 1024, "{}", page.len());
+    }
+
+    #[test]
     fn equal_digests_share_a_row() {
         let commit = "a".repeat(40);
         let day = |day: u8| format!("2026-11-{day:02}T08:00:00Z");

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     base::untrusted::{markdown, plain, short, to_minute},
     config::SetPath,
+    core::history::EntryState,
 };
 
 const COLUMNS: [&str; 5] = ["SET PATH", "REVISION", "SINCE", "PINS", "STATE"];
@@ -139,8 +140,7 @@ struct RowOfPage {
 
 #[derive(Serialize)]
 struct CellOfPage {
-    /// The class of the cell.
-    state: &'static str,
+    is_current: bool,
     badge: Option<Badge>,
     time: String,
     author: String,
@@ -149,7 +149,7 @@ struct CellOfPage {
 impl CellOfPage {
     fn new(cell: &Cell) -> Self {
         Self {
-            state: cell.state.as_str(),
+            is_current: cell.state == EntryState::Current,
             badge: Badge::new(cell.state),
             time: to_minute(&cell.since),
             author: short(&cell.author, NAME_WIDTH),
