@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::support::{
+    hosted::{FORGES, document, hosted, publish},
     layout::Platform,
     terminal,
     world::{REV_A, REV_B, REV_C, Ran, World, world},
@@ -185,6 +186,17 @@ fn unknown_set_lists_similar_ones_and_the_last() {
     let ran = to(&world, &world.git(&["rev-parse", "HEAD~1"]), &["--apply"]).exits(1);
     let part = format!("this commit recorded the set {REV_A}");
     assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+
+    // Also if the registry would complete an abbreviated commit.
+    let config = world.read("repin.yaml");
+    world.write(
+        "repin.yaml",
+        config.clone() + "revision: { tag: 'sha-{revision:7}' }\n",
+    );
+    let ran = to(&world, "deadbee", &[]).exits(2);
+    let part = "no set on origin/main has the revision `deadbee`";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    world.write("repin.yaml", config);
 
     // A complete revision is refused by its check, with the same help.
     let whole = format!("{}b{}", &REV_A[..20], &REV_A[..19]);
@@ -433,6 +445,44 @@ fn rebuilt_revision_is_not_the_selected_set() {
 }
 
 #[test]
+fn unpushed_commit_is_reported_in_every_volume_and_format() {
+    let world = promoted_twice();
+    for (target, options) in [
+        (REV_A, &["--quiet"][..]),
+        (REV_B, &["--format", "json"]),
+        (REV_A, &["--format", "github", "--quiet"]),
+    ] {
+        let ran = to(&world, target, &[&APPLY[..], options].concat()).exits(0);
+        let last = ran.stderr.trim_end().lines().last().unwrap_or_default();
+        let line = ", but not pushed; publish the commit with: git push";
+        assert!(last.contains(line), "{options:?}: {}", ran.stderr);
+        world.push();
+    }
+}
+
+/// The work tree and the forge have other sets.
+#[test]
+fn head_on_the_forge_decides_which_set_is_previous() {
+    for kind in FORGES {
+        let (mut world, fake) = hosted(kind, "");
+        world.build(REV_C);
+        for revision in [REV_B, REV_C] {
+            world.pin(revision);
+            publish(&world, &fake, &format!("promote: test images @{revision}"));
+        }
+        world.pin(REV_A);
+        let args = ["rollback", "--to", "previous", "--pr", "ready"];
+        let rolled_back = document(&world, &args, 0);
+        assert_eq!(rolled_back["revision"], REV_B, "{rolled_back}");
+        let state = &rolled_back["pull_request"]["state"];
+        assert_eq!(state, "created", "{rolled_back}");
+        let pull = fake.store().pulls[0].head.clone();
+        let text = fake.store().content(&pull, A);
+        assert!(text.contains(world.digest("review", REV_B)), "{text}");
+    }
+}
+
+#[test]
 fn refused_push_leaves_a_commit_that_status_names() {
     let world = promoted_twice();
     hook(
@@ -525,7 +575,7 @@ fn unavailable_registry_answers_with_commands_of_git() {
     );
     world.commit("another source");
     world.push();
-    let ran = world.run_with(&["rollback", "--to", "previous"], &[]);
+    let ran = world.run_with(&["rollback", "--to", "previous", "--quiet"], &[]);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     for part in [
         "without a check of the images, git returns to the set ",

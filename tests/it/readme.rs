@@ -1,6 +1,7 @@
 //! The README shows the real output of the program, and its commands work.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -55,6 +56,41 @@ fn repin(directory: &Path, args: &[&str]) -> (String, bool) {
         .unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     (text, output.status.success())
+}
+
+/// The commands of each group in the README, and in the output of `repin` without arguments.
+#[test]
+fn commands_are_grouped_as_in_the_short_help() {
+    let (_dir, directory) = quickstart();
+    let (short, _) = repin(&directory, &[]);
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut group = String::new();
+    for line in short.lines().skip(1) {
+        if let Some(title) = line.strip_suffix(':') {
+            group = title.to_lowercase();
+        } else if let Some(command) = line.strip_prefix("  ") {
+            let name = command.split(' ').next().unwrap().to_owned();
+            shown.entry(group.clone()).or_default().insert(name);
+        }
+    }
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, commands) = text.split_once("\n## Commands\n").unwrap();
+    let (commands, _) = commands.split_once("\n## ").unwrap();
+    let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in commands.lines() {
+        let Some(row) = line.strip_prefix("| ") else {
+            continue;
+        };
+        let (first, about) = row.split_once(" | ").unwrap();
+        if about == "what it does |" {
+            group = first.to_lowercase();
+        }
+        let names = first.split('`').skip(1).step_by(2);
+        let names = names.map(|name| name.split(' ').next().unwrap().to_owned());
+        listed.entry(group.clone()).or_default().extend(names);
+    }
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    assert_eq!(listed, shown);
 }
 
 #[test]

@@ -89,7 +89,8 @@ fn note_git_commands(finished: &RunResult, exit: Exit, config: &Config, cx: &Con
         && let Ok(revision) = config.revision.pattern.revision(&document.revision)
         && let Some(commands) = workflow::git_restore(&revision, config, &cx.services)
     {
-        cx.output.note(&commands);
+        // Without an available registry, this is the result.
+        cx.output.remark(&commands);
     }
 }
 
@@ -129,6 +130,9 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
     match cx.output.format {
         Format::Json => {
             cx.output.print_json(&finished.document);
+            if is_unpublished(&finished.effect) {
+                cx.output.remark(&conclusion(finished, options));
+            }
             return exit;
         }
         Format::Github => print_github(finished, options, &mut cx.output),
@@ -142,8 +146,7 @@ fn report(finished: &RunResult, options: &Options, diff: DiffOptions, cx: &mut C
     cx.output.print_explain_hint();
     let conclusion = conclusion(finished, options);
     if is_unpublished(&finished.effect) {
-        // A change that nobody else sees is no note.
-        cx.output.write_stderr(&format!("{conclusion}\n"));
+        cx.output.remark(&conclusion);
     } else {
         cx.output.note(&conclusion);
     }
@@ -353,7 +356,7 @@ fn commit_message(document: &PlanDocument) -> String {
     )
 }
 
-/// Whether a commit was not pushed, which is shown with `--quiet`, too.
+/// Whether a commit was not pushed, so that nobody else sees the change.
 fn is_unpublished(effect: &Effect) -> bool {
     let Effect::Committed(commit) = effect else {
         return false;

@@ -268,6 +268,11 @@ impl StandardError {
         }
     }
 
+    /// Writes a message, also with `--quiet`.
+    pub(super) fn remark(&self, text: &str) {
+        self.write(&format!("{}\n", self.local(text)));
+    }
+
     /// Clears the line of progress.
     pub(super) fn clear(&self) {
         self.line.clear();
@@ -277,7 +282,7 @@ impl StandardError {
 impl Console for StandardError {
     fn note(&self, text: &str) {
         if self.volume != Volume::Quiet {
-            self.write(&format!("{}\n", self.local(text)));
+            self.remark(text);
         }
     }
 

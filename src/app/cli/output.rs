@@ -342,6 +342,11 @@ impl Output {
         self.stderr().note(text);
     }
 
+    /// Writes a message to standard error, also with `--quiet`.
+    pub(super) fn remark(&self, text: &str) {
+        self.stderr().remark(text);
+    }
+
     /// Writes a message to standard error, wrapped at the width of the terminal.
     pub(super) fn wrapped_note(&self, text: &str) {
         let columns = self.columns.unwrap_or(usize::MAX);

@@ -276,6 +276,8 @@ fn at_commit<'h>(
 fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result<String, Errors> {
     match RequestedRevision::parse(config, text) {
         Ok(RequestedRevision::OfBuild { .. }) => {}
+        // The registry would complete it, and the set would then be refused.
+        Ok(RequestedRevision::Abbreviated(..)) if config.provenance.requires_title() => {}
         Ok(_) => return Ok(text.to_owned()),
         Err(errors) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {}
         Err(errors) => return Err(errors),
