@@ -59,14 +59,14 @@ pub(crate) struct Capabilities {
 
 const GITHUB: Capabilities = Capabilities {
     name: Kind::Github.name(),
-    words: Words::PULL_REQUEST,
+    words: Kind::Github.words(),
     waits_for_silent_contexts: true,
     checks_when_scheduled: true,
 };
 
 const GITEA: Capabilities = Capabilities {
     name: Kind::Gitea.name(),
-    words: Words::PULL_REQUEST,
+    words: Kind::Gitea.words(),
     waits_for_silent_contexts: false,
     // Gitea does since 1.24. A direct merge is right on every version, so the version is not
     // requested.
@@ -75,7 +75,7 @@ const GITEA: Capabilities = Capabilities {
 
 const GITLAB: Capabilities = Capabilities {
     name: Kind::Gitlab.name(),
-    words: Words::MERGE_REQUEST,
+    words: Kind::Gitlab.words(),
     waits_for_silent_contexts: true,
     checks_when_scheduled: true,
 };

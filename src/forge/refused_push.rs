@@ -66,7 +66,7 @@ const TEXTS: [(&str, Cause); 20] = [
 
 /// The remedy if the base branch refuses the commit of a clone.
 const NO_DIRECT_PUSH: &str = "the branch does not accept this push: run the command with `--pr ready` instead of `--apply --commit --push`, or push \
-     the commit to another branch and open the pull request by hand";
+     the commit to another branch and merge it on the forge";
 
 impl RefusedPush<'_> {
     /// The error, with the remedy. `forge`: its name.

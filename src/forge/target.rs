@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc};
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use super::Token;
+use super::{Token, Words};
 use crate::{base::error::Error, git::HostedRepository};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,14 @@ impl Kind {
             Self::Github => "GitHub",
             Self::Gitea => "Gitea",
             Self::Gitlab => "GitLab",
+        }
+    }
+
+    /// The words for pull requests.
+    pub(crate) const fn words(self) -> Words {
+        match self {
+            Self::Github | Self::Gitea => Words::PULL_REQUEST,
+            Self::Gitlab => Words::MERGE_REQUEST,
         }
     }
 }

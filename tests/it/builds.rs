@@ -827,13 +827,8 @@ fn proposed_build_has_its_pull_request_number() {
         let denied = world
             .run_with(&["builds"], &[("REPIN_FORGE_TOKEN", "ghp_other")])
             .exits(0);
-        assert!(
-            denied
-                .stderr
-                .contains("warning: open pull requests of the set are unknown"),
-            "{}",
-            denied.stderr
-        );
+        let warning = kind.spelled("warning: open pull requests of the set are unknown");
+        assert!(denied.stderr.contains(&warning), "{}", denied.stderr);
         // The pull request of a rollback proposes no build.
         {
             let mut store = fake.store();

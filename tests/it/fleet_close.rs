@@ -148,9 +148,12 @@ fn only_pull_requests_of_the_set_are_shown() {
             "9 open promote #1",
         ];
         assert_eq!(outcomes(&shown), expected, "{kind:?}");
-        assert!(shown.stderr.contains("6 pull requests would be closed"));
+        let conclusion = kind.spelled("6 pull requests would be closed");
+        assert!(shown.stderr.contains(&conclusion), "{}", shown.stderr);
         let text = close(&fleet, &[], &[]).exits(0);
         assert_eq!(text.stdout.lines().count(), 7, "{}", text.stdout);
+        let title = kind.spelled("pull request").to_uppercase();
+        assert!(text.stdout.contains(&title), "{}", text.stdout);
         assert!(
             text.stdout.contains("acme/app-0008  open"),
             "{}",
@@ -182,7 +185,8 @@ fn foreign_commits_keep_a_pull_request_open() {
         let expected = ["0 closed promote #1", "1 foreign_commit promote #1"];
         assert_eq!(outcomes(&closed), expected, "{kind:?}");
         assert!(closed.stdout.contains(&theirs), "{}", closed.stdout);
-        assert!(closed.stderr.contains("closed 1 pull request; 1 left open"));
+        let conclusion = kind.spelled("closed 1 pull request; 1 left open");
+        assert!(closed.stderr.contains(&conclusion), "{}", closed.stderr);
         assert_eq!(fleet.forge.open_pulls(), [(1, 1)], "{kind:?}");
         // The branch stays.
         let branch = format!("repin/promote-{REV_B}");

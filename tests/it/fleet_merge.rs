@@ -423,6 +423,18 @@ fn text_report_has_totals_causes_and_remedies() {
 }
 
 #[test]
+fn remedy_has_the_words_of_the_forge() {
+    let reports = Reports::new("acme/web\n");
+    let mut line = reports.line("acme/web", "foreign_commit", 5);
+    let url = "https://gitlab.example/acme/web/-/merge_requests/7";
+    line["pull_request"] = json!({"number": 7, "url": url, "state": "unchanged"});
+    reports.write("a.jsonl", &[line]);
+    let ran = reports.run(&["a.jsonl", "--list", "list.txt"]).exits(5);
+    let remedy = "help: merge or close the merge request by hand";
+    assert!(ran.stdout.contains(remedy), "{}", ran.stdout);
+}
+
+#[test]
 fn step_summary_annotates_each_cause() {
     let reports = troubled();
     let args = ["a.jsonl", "--list", "list.txt", "--format", "github"];

@@ -84,6 +84,8 @@ fn each_repository_has_an_outcome() {
         );
         assert!(fleet.forge.log().iter().all(|logged| !logged.write));
         assert!(ran.stdout.contains("OUTCOME"), "{}", ran.stdout);
+        let conclusion = kind.spelled("to open pull requests, add --pr draft");
+        assert!(ran.stderr.contains(&conclusion), "{}", ran.stderr);
         assert!(
             ran.stdout.contains("acme/app-0001-renamed")
                 || matches!(kind, Kind::Gitea | Kind::Forgejo),

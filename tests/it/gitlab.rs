@@ -1315,15 +1315,22 @@ fn branch_is_promoted_by_a_merge_request() {
 
 #[test]
 fn status_shows_the_open_merge_request() {
-    let (world, _fake) = opened("base: main");
+    let (world, fake) = opened("base: main");
     let world = world.with_git();
-    let ran = run(&world, &["status"]);
-    assert!(
-        ran.stdout.contains("!1 promote bbbbbbbbbbbb"),
-        "{}{}",
-        ran.stdout,
-        ran.stderr
+    let shows = |ran: &Ran, text: &str| {
+        // Long lines are wrapped.
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.contains(text), "{text}: {output}");
+        assert!(!output.contains("pull request"), "{output}");
+    };
+    shows(&run(&world, &["status"]), "!1 promote bbbbbbbbbbbb");
+    shows(
+        &world.run(&["status"]),
+        "help: set REPIN_FORGE_TOKEN to a token that may read merge requests",
     );
+    fake.store().close(1);
+    shows(&run(&world, &["status"]), "no merge request");
 }
 
 #[test]

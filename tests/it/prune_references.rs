@@ -685,6 +685,10 @@ fn open_merge_request_of_a_fork_protects() {
     // They are hidden, which is not the same as none.
     let document = prune_with_token(&real, 4);
     assert_eq!(document["images"][0]["code"], "forks_unchecked");
+    let ran = real.scene.run(&["prune"]).exits(4);
+    let reason = "open merge requests of forks were not checked: no token is set";
+    assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("pull request"), "{}", ran.stderr);
 }
 
 #[test]

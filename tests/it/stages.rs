@@ -1112,16 +1112,21 @@ fn pull_request_of_failed_stage_becomes_draft() {
 
 #[test]
 fn pull_request_that_stays_ready_is_a_warning() {
-    let pipeline = Pipeline::on(Some(Kind::Github), AFTER_A_DAY);
-    pipeline.promoted(STAGING, REV_B, 60);
-    pipeline.promote(&["--pr", "ready"]).exits(0);
-    pipeline.rolled_back(STAGING, REV_A, 10);
-    let fake = pipeline.fake.as_ref().unwrap();
-    fake.fault(("POST", "/graphql"), 99, Fault::Instead(not_found()));
-    let ran = pipeline.promote(&["--pr", "ready"]).exits(1);
-    let warning = "the open pull request was not made a draft: ";
-    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
-    assert!(!fake.store().pulls[0].draft);
+    for (kind, change) in [
+        (Kind::Github, ("POST", "/graphql")),
+        (Kind::Gitlab, ("PUT", "/merge_requests/1")),
+    ] {
+        let pipeline = Pipeline::on(Some(kind), AFTER_A_DAY);
+        pipeline.promoted(STAGING, REV_B, 60);
+        pipeline.promote(&["--pr", "ready"]).exits(0);
+        pipeline.rolled_back(STAGING, REV_A, 10);
+        let fake = pipeline.fake.as_ref().unwrap();
+        fake.fault(change, 99, Fault::Instead(not_found()));
+        let ran = pipeline.promote(&["--pr", "ready"]).exits(1);
+        let warning = kind.spelled("the open pull request was not made a draft: ");
+        assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
+        assert!(!fake.store().pulls[0].draft);
+    }
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn other_base(own: &Config, member: MemberBase<'_>) -> Option<Error> {
         return None;
     }
     let message = format!(
-        "{} has `forge.base: {base}` in its own repin.yaml, but its pull request is for {}",
+        "{} has `forge.base: {base}` in its own repin.yaml, but its base in the fleet is {}",
         member.repository, member.base
     );
     let help = format!("list it as `{} {base}`", member.repository);

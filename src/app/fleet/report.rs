@@ -37,6 +37,9 @@ pub(crate) struct CloseDocument {
     pub applied: bool,
     pub totals: BTreeMap<&'static str, usize>,
     pub repositories: Vec<CloseRow>,
+    /// The words of the forge, for texts.
+    #[serde(skip)]
+    pub words: Words,
 }
 
 /// A pull request, or a repository without one.
@@ -108,6 +111,7 @@ impl CloseDocument {
         list_sha256: String,
         applied: bool,
         repositories: Vec<CloseRow>,
+        words: Words,
     ) -> Self {
         let outcomes = repositories.iter().map(|row| row.outcome);
         Self {
@@ -117,6 +121,7 @@ impl CloseDocument {
             applied,
             totals: FleetOutcome::totals(|outcome| !outcome.is_of_promotion(), outcomes),
             repositories,
+            words,
         }
     }
 
@@ -142,8 +147,8 @@ impl CloseDocument {
 
 /// A table of the pull requests, followed by the reason for each that was not closed.
 pub(crate) fn close_table(document: &CloseDocument) -> String {
-    let heading = ["REPOSITORY", "OUTCOME", "PULL REQUEST"].map(str::to_owned);
-    let mut rows = vec![heading.to_vec()];
+    let title = document.words.pull_request.to_uppercase();
+    let mut rows = vec![vec!["REPOSITORY".to_owned(), "OUTCOME".to_owned(), title]];
     for row in document.printed_rows() {
         let pull = row.pull_request.as_ref();
         let url = pull.map_or_else(String::new, |pull| plain(&pull.url));
@@ -172,11 +177,7 @@ pub(crate) fn close_table(document: &CloseDocument) -> String {
 pub(crate) fn close_summary(document: &CloseDocument) -> String {
     let revision = markdown::code(&document.revision);
     let mut text = format!("## fleet close: {revision}\n\n");
-    let mut pulls = document
-        .printed_rows()
-        .filter_map(|row| row.pull_request.as_ref());
-    let words = Words::of_page(pulls.next().map_or("", |pull| &pull.url));
-    let title = words.pull_request;
+    let title = document.words.pull_request;
     let _ = writeln!(
         text,
         "| repository | outcome | {title} |\n| --- | --- | --- |"

@@ -14,6 +14,7 @@ use crate::{
         text::few,
         untrusted::{markdown, plain},
     },
+    forge::Words,
 };
 
 /// The number of repositories that are listed for a cause.
@@ -91,29 +92,34 @@ fn causes_of(row: &FleetRow) -> Vec<FleetCause> {
         }
     }
     if causes.is_empty() {
-        causes.push(cause(None, None, remedy(report.outcome)));
+        let url = report.pull_request.as_ref().map_or("", |pull| &pull.url);
+        let help = remedy(report.outcome, Words::of_page(url));
+        causes.push(cause(None, None, help.as_deref()));
     }
     causes
 }
 
 /// The remedy for an outcome without a message.
-fn remedy(outcome: FleetOutcome) -> Option<&'static str> {
-    match outcome {
+fn remedy(outcome: FleetOutcome, words: Words) -> Option<String> {
+    let name = words.pull_request;
+    let text = match outcome {
         FleetOutcome::ForeignCommit => {
-            Some("merge or close the pull request by hand: its branch has a foreign commit")
+            let reason = "its branch has a foreign commit";
+            return Some(format!("merge or close the {name} by hand: {reason}"));
         }
         FleetOutcome::ClosedByPerson => {
-            Some("ask who closed the pull request, or reopen it by hand")
+            return Some(format!("ask who closed the {name}, or reopen it by hand"));
         }
-        FleetOutcome::Moved => Some("write the new name into the list"),
+        FleetOutcome::Moved => "write the new name into the list",
         FleetOutcome::Unconfigured => {
-            Some("add a repin.yaml to the repository, or remove it from the list")
+            "add a repin.yaml to the repository, or remove it from the list"
         }
-        FleetOutcome::Archived => Some("remove the repository from the list"),
-        FleetOutcome::Denied => Some("give the token the missing permission"),
-        FleetOutcome::Unavailable | FleetOutcome::Pending => Some("run the same shards again"),
-        _ => None,
-    }
+        FleetOutcome::Archived => "remove the repository from the list",
+        FleetOutcome::Denied => "give the token the missing permission",
+        FleetOutcome::Unavailable | FleetOutcome::Pending => "run the same shards again",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// The repositories without a line or, without a list, the shards without a line.

@@ -46,6 +46,8 @@ pub(crate) struct View<'v> {
     pub palette: Palette,
     /// The option that selects the set, with a space before it, for commands.
     pub config_option: &'v str,
+    /// The words of the configured forge.
+    pub words: Words,
 }
 
 pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
@@ -178,15 +180,14 @@ impl Screen<'_> {
             Some(MergedRow {
                 number,
                 url: Some(url),
-            }) => format!("{} {}", Words::of_page(url).mark(*number), plain(url)),
-            Some(MergedRow { number, url: None }) => format!("#{number}, by the commit's subject"),
+            }) => format!("{} {}", self.view.words.mark(*number), plain(url)),
+            Some(MergedRow { number, url: None }) => {
+                let mark = self.view.words.mark(*number);
+                format!("{mark}, by the commit's subject")
+            }
             None => "unknown".to_owned(),
         };
-        let merged = document.pull_request.as_ref();
-        let url = merged
-            .and_then(|row| row.url.as_deref())
-            .unwrap_or_default();
-        self.row(Words::of_page(url).pull_request, &[pull]);
+        self.row(self.view.words.pull_request, &[pull]);
         self.unknown_commits(document);
     }
 
@@ -325,14 +326,14 @@ impl Screen<'_> {
             let draft = if row.draft { " (draft)" } else { "" };
             lines.push(format!(
                 "{} {} {}{draft} {}",
-                Words::of_page(&row.url).mark(row.number),
+                self.view.words.mark(row.number),
                 row.kind,
                 self.revision(&row.revision),
                 plain(&row.url)
             ));
         }
         if lines.is_empty() {
-            lines.push("no pull request".to_owned());
+            lines.push(format!("no {}", self.view.words.pull_request));
         }
         self.rows("open", lines, "repin status -v");
     }
@@ -398,11 +399,9 @@ impl Screen<'_> {
     }
 
     fn not_read(&mut self, row: &NotRead) {
-        let mut lines = vec![format!(
-            "{}: {}",
-            row.what.replace('_', " "),
-            plain(&row.reason)
-        )];
+        let what = row.what.replace('_', " ");
+        let what = what.replace("pull request", self.view.words.pull_request);
+        let mut lines = vec![format!("{what}: {}", plain(&row.reason))];
         lines.extend(
             row.hint
                 .as_deref()
@@ -655,6 +654,7 @@ mod tests {
             verbose,
             config_option: "",
             palette: Palette::Plain,
+            words: Words::PULL_REQUEST,
         };
         screen(document, view)
     }

@@ -16,6 +16,7 @@ use super::{
     Access, Services, SiteHistory,
     build_order::BuildOrder,
     caches::FetchedRepository,
+    connection,
     forge_overview::{self, check_remaining_pulls},
 };
 use crate::{
@@ -501,9 +502,10 @@ pub(crate) fn open_pull_requests(
         Ok(Access::Granted(pulls)) => Ok(pulls),
         Ok(Access::NoToken(_)) => Ok(Vec::new()),
         Err(errors) if errors.iter().all(is_unlisted) => {
+            let name = connection::words(config, git).pull_request;
             for error in &errors {
                 let reason = error.text();
-                let warning = format!("open pull requests of the set are unknown: {reason}");
+                let warning = format!("open {name}s of the set are unknown: {reason}");
                 services.console.warn(&warning);
             }
             Ok(Vec::new())

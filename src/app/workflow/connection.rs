@@ -16,7 +16,7 @@ use crate::{
     },
     config::{Config, Forge as Configured},
     forge::{
-        Audience, Forge, Kind, Settings, Target, Token,
+        Audience, Forge, Kind, Settings, Target, Token, Words,
         fleet::{FleetReader, RepositoryName},
     },
     git::{Git, Remote},
@@ -218,6 +218,16 @@ pub(crate) fn target(configured: &Configured, git: Option<&Git>) -> Result<Targe
         .map_err(|error| Errors::from(Error::input(Code::CONFIG, error.to_string())))
 }
 
+/// The words of the configured forge, or `pull request` if its kind is unknown. Sends no request.
+pub(crate) fn words(config: &Config, git: Option<&Git>) -> Words {
+    let Some(configured) = &config.forge else {
+        return Words::PULL_REQUEST;
+    };
+    let origin = git.and_then(|git| git.origin().ok().flatten());
+    let api = Target::api(&configured.address(), origin.as_deref());
+    api.map_or(Words::PULL_REQUEST, |(kind, _)| kind.words())
+}
+
 /// Creates a client of the forge. Sends no request.
 pub(crate) fn open(
     target: &Target,
@@ -249,7 +259,7 @@ pub(crate) fn fleet_reader(
 
 /// The forge of a fleet: many repositories, one token and one pace.
 pub(crate) struct FleetForge {
-    kind: Kind,
+    pub(super) kind: Kind,
     api: Url,
     token: Token,
     settings: Settings,

@@ -29,9 +29,6 @@ use crate::{
     trust::Verify,
 };
 
-/// The progress message.
-const READING: &str = "reading pull requests";
-
 /// The base branch and the pull requests of sets.
 pub(crate) struct ForgeOverview {
     pub base: String,
@@ -56,7 +53,12 @@ pub(crate) fn forge_overview(
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let work = read(&forge, config, current);
-    Ok(Access::Granted(services.wait(work, READING)?))
+    Ok(Access::Granted(services.wait(work, &reading(&forge))?))
+}
+
+/// The progress message.
+fn reading(forge: &Forge) -> String {
+    format!("reading {}s", forge.words().pull_request)
 }
 
 /// The open pull requests of sets for the base branch.
@@ -70,7 +72,7 @@ pub(super) fn open_pull_requests(
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
     let work = async { head::open(&forge, config, &base_branch(&forge, config).await?).await };
-    Ok(Access::Granted(services.wait(work, READING)?))
+    Ok(Access::Granted(services.wait(work, &reading(&forge))?))
 }
 
 /// Selects the configured forge. A checkout with another forge than its base must not receive the token.
@@ -179,7 +181,8 @@ pub(crate) fn open_pulls(
         Access::Granted(forge) => forge,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
-    let pulls = match services.wait(forge.pulls(Pulls::Open), "listing pull requests") {
+    let listing = format!("listing {}s", forge.words().pull_request);
+    let pulls = match services.wait(forge.pulls(Pulls::Open), &listing) {
         Ok(pulls) => pulls,
         // GitHub hides a private repository from a token that may not read it, and Gitea hides the pull
         // requests of a repository that has switched them off.

@@ -3,7 +3,7 @@
 use regex::Regex;
 
 use super::{
-    Access, Services, environment, no_token_error, open_pulls,
+    Access, Services, connection, environment, no_token_error, open_pulls,
     repository_sets::{
         NamedRepository, locations, named_repositories, other_sets, with_protection,
     },
@@ -90,10 +90,12 @@ impl<'r> ProtectionReader<'r> {
             Access::NoToken(reason) => reason,
         };
         let code = Code::FORKS_UNCHECKED;
-        let detail = format!("open pull requests of forks were not checked: {reason}");
+        let name = connection::words(self.config, self.git()).pull_request;
+        let detail = format!("open {name}s of forks were not checked: {reason}");
         if prune.forks == ForkPolicy::Require {
-            let help = "add a `forge` block, and set a token that may read pull requests; or set \
-                        `prune.forks` to `warn`";
+            let help = format!(
+                "add a `forge` block, and set a token that may read {name}s; or set `prune.forks` to `warn`"
+            );
             return Err(Error::new(Class::Denied, code, detail).help(help).into());
         }
         Ok((Vec::new(), Some(Warning { code, detail })))

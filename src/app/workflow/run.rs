@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read as _, path::PathBuf, sync::Arc};
 
 use super::{
     ATTEMPTS, Access, Contracts, Goal, Intent, MissingCredential, Options, Services, Stop,
-    base_kept_moving,
+    base_kept_moving, connection,
     engine::{self, Planned, SetFacts, Standards},
     environment,
     execution::{Effect, Execution, Executor, OpenedPull},
@@ -237,7 +237,9 @@ fn withheld(site: &dyn Executor, request: &Request, stop: Stop, services: &Servi
         Ok(pull) => pull.map_or(Effect::Nothing, |row| Effect::Opened(OpenedPull::new(row))),
         Err(errors) => {
             let reason = &errors.by_cause()[0];
-            let message = format!("the open pull request was not made a draft: {reason}");
+            let git = services.discover_git(site.config()).ok().flatten();
+            let name = connection::words(site.config(), git.as_ref()).pull_request;
+            let message = format!("the open {name} was not made a draft: {reason}");
             services.console.warn(&message);
             Effect::Nothing
         }

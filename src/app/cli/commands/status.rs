@@ -22,7 +22,7 @@ use crate::{
             status::{self, View},
         },
         workflow::{
-            Access, ForgeOverview, SiteHistory, UnpushedAdoption, forge_overview, site,
+            Access, ForgeOverview, SiteHistory, UnpushedAdoption, connection, forge_overview, site,
             stages::Stages, unpushed_adoption, unpushed_set, untagged_pins,
         },
     },
@@ -35,6 +35,7 @@ use crate::{
         outside::Scope,
         pins::{self, FoundPins},
     },
+    forge::Words,
     git::{FETCH_HISTORY, Git},
     oci::Revision,
 };
@@ -95,7 +96,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
             gather(&config, &site_history, cx)
         });
         match report {
-            Ok(Report { document, exit }) => {
+            Ok(Report { document, exit, .. }) => {
                 if cx.output.format != Format::Json {
                     for checks in [&document.pins, &document.outside, &document.unpinned] {
                         cx.output.print_causes(checks, &config);
@@ -161,6 +162,8 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
 struct Report {
     document: StatusDocument,
     exit: Exit,
+    /// The words of the configured forge.
+    words: Words,
 }
 
 impl Report {
@@ -214,6 +217,7 @@ impl Report {
         Self {
             document,
             exit: Exit::Done,
+            words: Words::PULL_REQUEST,
         }
     }
 
@@ -403,11 +407,13 @@ impl Report {
                 None,
             );
         }
+        self.words = connection::words(config, git);
         match forge_overview(config, git, current, &cx.services) {
             Ok(Access::NoToken(reason)) => {
                 self.document.not_queried.push(status::FORGE);
-                let hint = "set REPIN_FORGE_TOKEN to a token that may read pull requests";
-                self.add_missing(status::PULL_REQUESTS, reason, Some(hint));
+                let name = self.words.pull_request;
+                let hint = format!("set REPIN_FORGE_TOKEN to a token that may read {name}s");
+                self.add_missing(status::PULL_REQUESTS, reason, Some(&hint));
             }
             Ok(Access::Granted(overview)) => self.add_pull_requests(overview),
             Err(errors) => self.add_failure(status::PULL_REQUESTS, &errors),
@@ -457,6 +463,7 @@ impl Report {
             verbose: cx.output.volume >= Volume::Verbose,
             palette: cx.output.palette(),
             config_option,
+            words: self.words,
         };
         cx.output.print_text(&status::screen(&self.document, view));
         self.exit

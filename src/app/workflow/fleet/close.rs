@@ -101,16 +101,21 @@ pub(crate) fn run(
         pace,
         services,
     };
+    let words = closing.forge.kind.words();
     if request.apply {
-        let changes = "some pull requests may be closed; run the command again";
+        let changes = format!(
+            "some {}s may be closed; run the command again",
+            words.pull_request
+        );
         services.interruption.changes(changes);
     }
-    let rows = services.wait(closing.rows(), "closing pull requests");
+    let rows = services.wait(closing.rows(), &closing.progress());
     Ok(CloseDocument::new(
         closing.revision.to_string(),
         request.list.sha256.hex(),
         request.apply,
         rows,
+        words,
     ))
 }
 
@@ -143,11 +148,16 @@ impl Closing<'_> {
         rows
     }
 
+    /// The progress message.
+    fn progress(&self) -> String {
+        format!("closing {}s", self.forge.kind.words().pull_request)
+    }
+
     fn deadline_error(&self) -> Error {
         let allowed = self.services.forge_deadline.describe();
         Error::about(
             Class::Limited,
-            "closing pull requests",
+            self.progress(),
             format!("the time is over ({allowed})"),
         )
         .help("run the command again; REPIN_DEADLINE=5h gives it more time")

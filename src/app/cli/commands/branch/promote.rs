@@ -161,7 +161,8 @@ impl Promotion<'_> {
             plain(pair.to)
         ));
         let work = branches::promote(forge, *pair, &title, &body, difference, &configured);
-        let opened = cx.services.wait(work, "opening the pull request")?;
+        let opening = format!("opening the {}", forge.words().pull_request);
+        let opened = cx.services.wait(work, &opening)?;
         for warning in &opened.warnings {
             cx.output.warn(warning);
         }

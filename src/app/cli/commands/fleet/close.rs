@@ -55,9 +55,8 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     };
     let document = close::run(&request, &config, &cx.services)?;
     if document.count(FleetOutcome::Closed) > 0 {
-        let interruption = &cx.services.interruption;
-        interruption
-            .changes(counted(document.count(FleetOutcome::Closed), "pull request") + " closed");
+        let closed = count(&document, FleetOutcome::Closed);
+        cx.services.interruption.changes(closed + " closed");
     }
     match cx.output.format {
         Format::Json => cx.output.print_json(&document),
@@ -87,14 +86,18 @@ fn annotate(document: &CloseDocument, cx: &mut Context) {
     }
 }
 
+/// The number of pull requests with this outcome, in the words of the forge.
+fn count(document: &CloseDocument, outcome: FleetOutcome) -> String {
+    counted(document.count(outcome), document.words.pull_request)
+}
+
 fn conclusion(document: &CloseDocument) -> String {
-    let count = |outcome| counted(document.count(outcome), "pull request");
     let result = if document.applied {
-        format!("closed {}", count(FleetOutcome::Closed))
+        format!("closed {}", count(document, FleetOutcome::Closed))
     } else if document.count(FleetOutcome::Open) == 0 {
-        "no pull request would be closed".to_owned()
+        format!("no {} would be closed", document.words.pull_request)
     } else {
-        let open = count(FleetOutcome::Open);
+        let open = count(document, FleetOutcome::Open);
         format!("{open} would be closed; to close them, add --apply")
     };
     let rows = document.repositories.iter();

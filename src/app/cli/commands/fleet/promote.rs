@@ -30,7 +30,7 @@ use crate::{
         },
         fleet::{FleetDocument, FleetLine, FleetList, FleetOutcome, ListEntry, table},
         workflow::{
-            Environment,
+            Environment, connection,
             fleet::{self, FleetRequest, FleetRun, SetFile},
             output_file::OutputFile,
         },
@@ -41,6 +41,7 @@ use crate::{
         text::counted,
     },
     config::{Config, Operation},
+    forge::Words,
     oci::Digest,
 };
 
@@ -211,8 +212,10 @@ fn run(
     } else {
         print_report(&document, step.as_mut(), cx)?;
     }
+    let git = cx.services.discover_git(&config).ok().flatten();
+    let words = connection::words(&config, git.as_ref());
     cx.output
-        .note(&conclusion(&document, request.open.is_some()));
+        .note(&conclusion(&document, request.open.is_some(), words));
     Ok(document.class().map_or(Exit::Done, Exit::Failed))
 }
 
@@ -288,11 +291,12 @@ fn read_only_list(file: &Path, list: &FleetList, cx: &Context) -> Result<HashSet
 }
 
 /// The last line: the result, and the next step.
-fn conclusion(document: &FleetDocument, opens_pull_requests: bool) -> String {
+fn conclusion(document: &FleetDocument, opens_pull_requests: bool, words: Words) -> String {
     let all = counted(document.repositories.len(), "repository");
     let pending = document.totals.get(FleetOutcome::Pending.as_str());
+    let name = words.pull_request;
     match (opens_pull_requests, pending.copied().unwrap_or_default()) {
-        (false, 0) => format!("{all}; nothing was changed; to open pull requests, add --pr draft"),
+        (false, 0) => format!("{all}; nothing was changed; to open {name}s, add --pr draft"),
         (false, pending) => format!("{all}, {pending} pending; nothing was changed"),
         (true, 0) => all,
         (true, pending) => {
