@@ -380,6 +380,15 @@ impl Forge {
         }
     }
 
+    /// Fails if the branch does not exist, on a forge that requires the same of every branch: there,
+    /// [`Self::required_contexts`] does not read it.
+    pub(crate) async fn check_base(&self, branch: &str) -> Result<(), Error> {
+        match self {
+            Self::Github(_) | Self::Gitea(_) => Ok(()),
+            Self::Gitlab(gitlab) => gitlab.check_base(branch).await,
+        }
+    }
+
     /// Whether the forge may have deleted reports about a commit because of its age. Gitea and Forgejo keep statuses as
     /// long as the repository, GitLab unless a project limits the retention of pipelines.
     pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
-    hosted::{FORGES, PROMOTE, document as json, hosted, promote, run},
+    hosted::{FORGES, PROMOTE, SERVERS, document as json, hosted, promote, run},
     world::REV_B,
 };
 
@@ -317,10 +317,16 @@ fn base_branch_determines_gates_without_configuration() {
             );
         }
     }
-    for kind in [Kind::Github, Kind::Gitea] {
-        let (world, _fake) = hosted(kind, "base: nowhere");
-        let ran = run(&world, &["gates", "--ref", "main"]).exits(1);
-        assert!(ran.stderr.contains("correct forge.base"), "{}", ran.stderr);
+    for kind in SERVERS {
+        let (world, fake) = hosted(kind, "base: nowhere");
+        for requires_pipelines in [false, true] {
+            fake.store().gitlab.requires_pipelines = requires_pipelines;
+            let ran = run(&world, &["gates", "--ref", "main"]).exits(1);
+            let reason = "reading what nowhere requires";
+            assert!(ran.stderr.contains(reason), "{kind:?} {}", ran.stderr);
+            let help = "the branch does not exist: correct forge.base";
+            assert!(ran.stderr.contains(help), "{kind:?} {}", ran.stderr);
+        }
     }
     let (world, fake) = hosted(Kind::Github, "labels: []");
     fake.fault(

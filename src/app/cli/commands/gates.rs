@@ -146,7 +146,10 @@ async fn read(
     };
     let base = match &configured.base {
         _ if !configured.gates.is_empty() => String::new(),
-        Some(base) => base.clone(),
+        Some(base) => {
+            forge.check_base(base).await?;
+            base.clone()
+        }
         None => forge.repository().await?.default_branch,
     };
     let required = branches::required(forge, &base, &configured.gates).await?;
