@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::{RetryAdvice, StopReason, address::host_of, policy::Timeout};
-use crate::base::untrusted::{Secrets, plain};
+use crate::base::untrusted::{Secrets, is_secret_parameter, plain};
 
 /// The error of a request, after its last attempt.
 #[derive(Debug, Clone)]
@@ -258,7 +258,9 @@ fn redacted(url: &Url) -> String {
         }
         text.push(if index == 0 { '?' } else { '&' });
         match pair.split_once('=') {
-            Some((_, value)) if is_short_number(value) => text.push_str(pair),
+            Some((name, value)) if is_short_number(value) && !is_secret_parameter(name) => {
+                text.push_str(pair);
+            }
             Some((name, _)) => text.extend([name, "=***"]),
             None => text.push_str("***"),
         }
@@ -284,6 +286,16 @@ mod tests {
             ("http://[::1]:5000/v2/", "http://[::1]:5000/v2/"),
             ("http://h/?s3cret&page=2", "http://h/?***&page=2"),
             ("http://h/?otp=1234567&page=", "http://h/?otp=***&page=***"),
+            // The names that GitLab accepts for tokens
+            // (<https://docs.gitlab.com/api/rest/authentication/>).
+            (
+                "http://h/?private_token=s3cret&access_token=s3cret&job_token=s3cret&page=2",
+                "http://h/?private_token=***&access_token=***&job_token=***&page=2",
+            ),
+            (
+                "http://h/?private_token=123456&Access_Token=1&job_token=2&token=3",
+                "http://h/?private_token=***&Access_Token=***&job_token=***&token=***",
+            ),
             (
                 "http://h/a\n\u{1b}[2J?\u{202e}=1",
                 "http://h/a%1B[2J?%E2%80%AE=1",

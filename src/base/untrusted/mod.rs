@@ -21,7 +21,7 @@ pub(crate) mod workflow;
 
 pub(crate) use forms::{Forms, has_credential, masked_credentials, redacted, starred};
 pub(crate) use secret_words::{
-    masked_label, masked_text, masked_urls, masked_words, secret_reason,
+    is_secret_parameter, masked_label, masked_text, masked_urls, masked_words, secret_reason,
 };
 pub(crate) use secrets::{FORGE_TOKENS, Secret, Secrets, job_secrets};
 pub(crate) use text::{

@@ -204,7 +204,7 @@ impl<'w> PrecedingWords<'w> {
 }
 
 /// Whether the value of an option, a header, a member or a parameter with this name is a secret.
-fn is_secret_parameter(name: &str) -> bool {
+pub(crate) fn is_secret_parameter(name: &str) -> bool {
     let name = name.trim_start_matches('-');
     let upper = name.to_ascii_uppercase();
     let last = upper.rsplit(['-', '_', '.']).next().unwrap_or_default();
