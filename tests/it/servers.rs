@@ -13,7 +13,7 @@ use crate::support::{
         self as fakes, Fake, Fault, Kind, TOKEN, When,
         gitea::{FORGEJO, GITEA, GITEA_1_25},
     },
-    hosted::{A, GITEAS, PROMOTE, WAIT, hosted, promote, run},
+    hosted::{A, PROMOTE, WAIT, hosted, promote, run},
     world::{REV_B, World},
 };
 
@@ -332,22 +332,24 @@ fn unrelated_branch_is_refused_on_every_version() {
     }
 }
 
+// The simulated GitHub does not have this setting.
 #[test]
 fn disabled_pull_requests_are_reported_as_such() {
-    for kind in GITEAS {
+    for kind in [Kind::Gitea, Kind::Forgejo, Kind::Gitlab] {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
         fake.store().gitea.pull_requests = false;
+        fake.store().gitlab.merge_requests = "disabled";
         fake.forget();
         for args in [&PROMOTE[..], &["status"], &["doctor"]] {
             let ran = run(&world, args).exits(4);
             let messages = format!("{}{}", ran.stdout, ran.stderr);
             assert!(
-                messages.contains("pull requests are disabled"),
+                messages.contains(&kind.spelled("pull requests are disabled")),
                 "{args:?} {messages}"
             );
             assert!(
-                messages.contains("enable pull requests"),
+                messages.contains(&kind.spelled("enable pull requests")),
                 "{args:?} {messages}"
             );
             assert!(!messages.contains("again later"), "{args:?} {messages}");
@@ -355,6 +357,7 @@ fn disabled_pull_requests_are_reported_as_such() {
         assert_eq!(fake.writes(), [""; 0], "{kind:?}");
         // Any other 404 is none.
         fake.store().gitea.pull_requests = true;
+        fake.store().gitlab.merge_requests = "enabled";
         fake.fault(("GET", "/pulls"), 1, Fault::Instead(fakes::not_found()));
         let ran = run(&world, &PROMOTE).exits(3);
         assert!(!ran.stderr.contains("disabled"), "{}", ran.stderr);

@@ -270,6 +270,7 @@ async fn new_pull_request_costs_few_requests() {
         (Kind::Github, 220, 9, 3),
         (Kind::Gitea, 600, 9, 3),
         (Kind::Forgejo, 600, 9, 3),
+        (Kind::Gitlab, 800, 10, 3),
     ] {
         let process = Process::new(kind, COUNT);
         for number in 0..COUNT {
@@ -299,7 +300,12 @@ async fn new_pull_request_costs_few_requests() {
         }
         // The owner's labels are requested for each repository of Gitea; its version only once, before.
         let rest = log.iter().filter(|logged| logged.repository.is_none());
-        let expected = if kind == Kind::Github { 0 } else { COUNT };
+        let expected = match kind {
+            Kind::Gitea | Kind::Forgejo => COUNT,
+            Kind::Github => 0,
+            // The token's scopes for each project, and the version once.
+            Kind::Gitlab => COUNT + 1,
+        };
         assert_eq!(rest.count(), expected, "{kind:?}");
     }
 }
@@ -373,7 +379,12 @@ async fn concurrent_changes_by_people_are_preserved() {
 
 #[tokio::test]
 async fn unsurveyed_closed_pull_request_stays_closed() {
-    for (kind, shown) in [(Kind::Github, 5), (Kind::Gitea, 50), (Kind::Forgejo, 50)] {
+    for (kind, shown) in [
+        (Kind::Github, 5),
+        (Kind::Gitea, 50),
+        (Kind::Forgejo, 50),
+        (Kind::Gitlab, 100),
+    ] {
         let process = Process::new(kind, 1);
         push_planned(&process, "x");
         {

@@ -12,7 +12,6 @@ use crate::{
     support::forge::{self as fakes, Fake, Fault, Kind, PullRow, Reply, When, broken, error},
 };
 
-const SERVERS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 const COMMIT: &str = "promote: images @rev2\n\nRepin-Set: rev2\n";
 const REOPEN: Request = Request {
     reopen: true,
@@ -380,12 +379,12 @@ async fn planned_content_at_another_path_is_foreign() {
 
 #[tokio::test]
 async fn update_without_a_response_is_reported_as_updated() {
-    for kind in SERVERS {
+    for kind in KINDS {
         let fake = fake(kind);
         let number = promote(&fake, REQUEST).await.unwrap().number;
         let more = [(A, "image: x@rev1\r\nmore: lines\r\n")];
         fake.store().push("main", "other lines", &more);
-        fake.fault(("POST", "/contents"), 1, Fault::Silence);
+        fake.fault(("POST", "/git-receive-pack"), 1, Fault::Silence);
         let again = promote(&fake, REQUEST).await.unwrap();
         let reported = (again.number, again.change);
         assert_eq!(reported, (number, PullRequestAction::Updated), "{kind:?}");
@@ -541,7 +540,7 @@ async fn moved_base_changes_nothing() {
 
 #[tokio::test]
 async fn branch_without_commits_is_moved_forward() {
-    for kind in [Kind::Github, Kind::Forgejo] {
+    for kind in KINDS {
         let fake = fake(kind);
         let main = fake.store().refs["main"].clone();
         fake.store().refs.insert(branch("rev2"), main);

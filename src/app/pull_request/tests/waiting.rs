@@ -192,7 +192,7 @@ async fn denied_conflict_check_ends_the_wait() {
 
 #[tokio::test]
 async fn closed_pull_request_is_not_reported_as_merged() {
-    for kind in GITEAS {
+    for kind in KINDS {
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.when(2, |store| {
             store.push(&branch("rev2"), "theirs", &[("notes", "x")]);
@@ -220,6 +220,7 @@ async fn conflict_without_a_known_head_is_reexamined() {
     assert_eq!((files.as_slice(), polls(&fake)), (&[A.to_owned()][..], 2));
 }
 
+// Only Gitea and Forgejo report a conflict and an unfinished check as the same state, which the period separates.
 #[tokio::test]
 async fn failed_verification_does_not_restart_the_period() {
     for kind in GITEAS {
@@ -235,6 +236,7 @@ async fn failed_verification_does_not_restart_the_period() {
     }
 }
 
+// Only on Gitea and Forgejo, as above.
 #[tokio::test]
 async fn head_is_stuck_after_the_full_period() {
     for kind in GITEAS {
@@ -396,7 +398,7 @@ async fn completed_or_queued_merge_is_requested_once() {
 
 #[tokio::test]
 async fn head_is_verified_once() {
-    for kind in GITEAS {
+    for kind in KINDS {
         // The gate reports after some polls.
         let (fake, forge, _) = opened(kind, &["ci"]).await;
         fake.forget();
