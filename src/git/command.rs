@@ -241,7 +241,7 @@ pub(super) fn check_owner(program: &OsStr, place: &Location) -> Result<(), GitEr
 }
 
 /// The major and minor version in `git version 2.39.5 (Apple Git-154)`.
-fn version(printed: &str) -> Option<(u32, u32)> {
+pub(super) fn version(printed: &str) -> Option<(u32, u32)> {
     let mut numbers = printed.split_ascii_whitespace().nth(2)?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

@@ -343,6 +343,17 @@ impl Git {
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
     ) -> Result<Output, GitError> {
+        self.run_with(command, args, remote, &[])
+    }
+
+    /// The same with more variables.
+    pub(super) fn run_with(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+        remote: Option<&Remote>,
+        variables: &[(&str, &str)],
+    ) -> Result<Output, GitError> {
         let mode = match remote {
             Some(remote) => Mode::Network(self.transports(command, &remote.url)?),
             None => Mode::Read,
@@ -375,7 +386,7 @@ impl Git {
                 .arg("-c")
                 .arg(format!("user.email={email}"));
         }
-        git.arg(command).args(args);
+        git.arg(command).args(args).envs(variables.iter().copied());
         // A merge may fetch missing contents of a partial clone. A scratch repository is partial only because
         // its objects are filtered; a shallow server would be fetched from without end.
         if remote.is_some() && self.fetches_lazily {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     FETCH_HISTORY, FORGE, FetchedBranches, Git, GitError, Mirror, ObjectId, Output, Pushed,
-    RefUpdate, Remote, is_denied, push::REPIN, server_message, without_users,
+    RefUpdate, Remote, is_denied, push::REPIN, without_users,
 };
 use crate::base::error::{Class, Code, Error};
 
@@ -104,7 +104,7 @@ impl SyncSite<'_> {
             &to,
             &from,
         ];
-        let output = self.run("merge-tree", &args)?;
+        let output = self.merge_tree(&args, &to)?;
         let mut parts = output
             .stdout
             .split(|b| *b == 0)
@@ -130,23 +130,33 @@ impl SyncSite<'_> {
                 "git merge-tree",
                 "the histories of the two branches have no commit in common",
             )),
-            _ => Err(
-                Error::unavailable("git merge-tree", server_message(&output.stderr))
-                    .help("install git 2.38 or newer"),
-            ),
+            _ if output.stderr.contains("usage: ") => Err(Error::unavailable(
+                "git merge-tree",
+                "this git has no merge-tree --write-tree",
+            )
+            .help("install git 2.38 or newer")),
+            _ => Err(self.failed(&GitError::refused("merge-tree", &output.stderr))),
         }
     }
 
-    /// Runs a command that may fetch missing contents from the remote.
-    fn run(&self, command: &'static str, args: &[&str]) -> Result<Output, Error> {
+    /// Merges as the attributes of the files require: those of the work tree, or of the commit `target`. Missing contents
+    /// are fetched from the remote.
+    fn merge_tree(&self, args: &[&str], target: &str) -> Result<Output, Error> {
+        let command = "merge-tree";
         let ran = match self {
             Self::Clone(git) => git.run(command, args, Some(&Remote::of_clone(ORIGIN))),
             Self::Forge(mirror) => {
-                let git = Git {
-                    fetches_lazily: true,
-                    ..mirror.git().clone()
-                };
-                git.run(command, args, Some(mirror.remote()))
+                let git = fetching(mirror);
+                if !git
+                    .reads_attributes_of_commits()
+                    .map_err(|error| self.failed(&error))?
+                {
+                    let reason = "git before 2.41 merges without the attributes of files that are not checked out";
+                    return Err(Error::unavailable("git merge-tree", reason)
+                        .help("install git 2.41 or newer, or run the command in a whole clone"));
+                }
+                let variables = [("GIT_ATTR_SOURCE", target)];
+                git.run_with(command, args, Some(mirror.remote()), &variables)
             }
         };
         ran.map_err(|error| self.failed(&error))
@@ -169,7 +179,7 @@ impl SyncSite<'_> {
         let updates = [update(branch, old, new)];
         let pushed = match self {
             Self::Clone(git) => git.push(ORIGIN, &Remote::of_clone(ORIGIN), &updates),
-            Self::Forge(mirror) => mirror.push(&updates),
+            Self::Forge(mirror) => fetching(mirror).push(FORGE, mirror.remote(), &updates),
         };
         self.settled(format!("pushing {branch}"), pushed)
     }
@@ -219,6 +229,14 @@ impl SyncSite<'_> {
             Self::Forge(_) => "the token for the forge",
         };
         format!("give {receiver} {PERMISSION}")
+    }
+}
+
+/// The repository of the forge, in which git may fetch contents that a merge or its push reads.
+fn fetching(mirror: &Mirror) -> Git {
+    Git {
+        fetches_lazily: true,
+        ..mirror.git().clone()
     }
 }
 

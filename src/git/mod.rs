@@ -59,7 +59,7 @@ pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commit_range::CommitRange;
 pub(crate) use commits::ReachableCommit;
 pub(crate) use connection::{Connections, Login, Remote, Routes, without_users};
-use connection::{Output, is_denied, server_message};
+use connection::{Output, is_denied};
 pub(crate) use error::GitError;
 pub(crate) use id::{BranchNameError, ObjectId, check_branch};
 use kept::Kept;
@@ -232,6 +232,11 @@ impl Git {
     pub(crate) fn version(&self) -> Result<String, GitError> {
         let version = self.output("version", &[""; 0])?;
         Ok(String::from_utf8_lossy(version.trim_ascii_end()).into_owned())
+    }
+
+    /// Whether git reads the attributes of a commit that is not checked out (`GIT_ATTR_SOURCE`, since git 2.41).
+    pub(crate) fn reads_attributes_of_commits(&self) -> Result<bool, GitError> {
+        Ok(command::version(&self.version()?).is_some_and(|version| version >= (2, 41)))
     }
 
     pub(crate) fn is_shallow(&self) -> bool {

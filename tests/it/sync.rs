@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf
 use serde_json::{Value, json};
 
 use crate::support::{
-    forge::{self as fakes, Fault, TOKEN, error},
+    forge::{self as fakes, Fault, Kind, TOKEN, error},
     hosted::{SERVERS, hosted, run},
     world::{Ran, World, git, world},
 };
@@ -295,8 +295,8 @@ fn token_merges_without_a_clone_and_from_a_shallow_one() {
         let document = run(&world, &apply).exits(0).json();
         assert_eq!(document["state"], "in_sync", "{document}");
         push("main", &text("f", "a"));
-        let ran = run(&world, &apply).exits(1);
-        assert!(ran.stdout.contains("conflict: both"), "{}", ran.stdout);
+        let document = run(&world, &apply).exits(1).json();
+        assert_eq!(document["state"], "conflict", "{document}");
         fake.store()
             .push("main", "other", &[("both", &text("d", "a")), ("other", "")]);
         let refused = Fault::Instead(error(403, "no"));
@@ -306,6 +306,51 @@ fn token_merges_without_a_clone_and_from_a_shallow_one() {
         let start = "give the token for the forge `contents: write`";
         assert!(hint.starts_with(start), "{document}");
     }
+}
+
+/// A merge without a work tree has the result of one in a clone.
+#[test]
+fn merge_on_the_forge_follows_attributes_and_renames() {
+    let apply = [&SYNC[..], &["--apply", "--format", "json"]].concat();
+    let text = |first: &str, last: &str| format!("{first}\n{}{last}\n", "-\n".repeat(9));
+    let (own, both) = (text("a", "b"), text("c", "b"));
+    for (attributes, target, state, merged) in [
+        ("f -merge\n", &own, "conflict", &own),
+        ("", &own, "merged", &both),
+        (
+            "f merge=union\n",
+            &text("d", "a"),
+            "merged",
+            &(String::from("d\n") + &text("c", "a")),
+        ),
+    ] {
+        let (world, fake) = hosted(Kind::Github, "sync_targets: [staging]");
+        let push = |branch: &str, path: &str, text: &str| {
+            fake.store().push(branch, "x", &[(path, text)]);
+        };
+        push("main", ".gitattributes", attributes);
+        push("main", "f", &text("a", "a"));
+        push("staging", "f", target);
+        push("main", "f", &text("c", "a"));
+        let exit = i32::from(state == "conflict");
+        let document = run(&world, &apply).exits(exit).json();
+        assert_eq!(document["state"], state, "{attributes}: {document}");
+        assert_eq!(
+            &fake.store().content("staging", "f"),
+            merged,
+            "{attributes}"
+        );
+    }
+
+    // The push reads the renamed content, which the merge took by its id.
+    let (world, fake) = hosted(Kind::Github, "sync_targets: [staging]");
+    fake.store().push("main", "x", &[("a/f", &text("a", "a"))]);
+    fake.store()
+        .push("staging", "x", &[("a/f", &text("a", "b"))]);
+    fake.store().rename("main", "a/f", "b/f");
+    let document = run(&world, &apply).exits(0).json();
+    assert_eq!(document["state"], "merged", "{document}");
+    assert_eq!(fake.store().content("staging", "b/f"), text("a", "b"));
 }
 
 #[test]

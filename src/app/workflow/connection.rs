@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fs, path::PathBuf};
 use reqwest::Url;
 use tempfile::TempDir;
 
-use super::{Environment, Services, environment::gitlab_api};
+use super::{Environment, Services, base, environment::gitlab_api};
 use crate::{
     app::pull_request::{Content, ContentPlace, ForgeRepository},
     base::{
@@ -61,6 +61,8 @@ pub(crate) struct Credential {
     pub token: Token,
     /// The variable that contains the token or the path of its file.
     pub origin: String,
+    /// Whether no other program reads the variable.
+    pub is_for_repin: bool,
     /// The variables that are set for another server, with the reasons.
     pub ignored: Vec<String>,
 }
@@ -100,20 +102,31 @@ pub(crate) fn connect_repository(
     })
 }
 
-/// The same, if the forge and its token are known. Sends no request.
-pub(crate) fn known_repository(
+/// The repository in which `branch sync` merges; `None`: the clone, with the credentials of git. Sends no request.
+///
+/// A token that was not given to repin may have less rights than those credentials, and an old git merges only in a
+/// work tree as the attributes of files require.
+pub(crate) fn sync_repository(
     config: &Config,
     git: Option<&Git>,
     services: &Services,
 ) -> Result<Option<ForgeRepository>, Errors> {
     let known = config.forge.as_ref().map(|forge| target(forge, git));
-    if !matches!(known, Some(Ok(_))) {
+    let Some(Ok(known)) = known else {
+        return Ok(None);
+    };
+    let Access::Granted(held) = token(&known.api, git, &services.environment)? else {
+        return Ok(None);
+    };
+    if let Some(git) = git.filter(|git| !git.is_shallow())
+        && !(held.is_for_repin && git.reads_attributes_of_commits().map_err(Error::from)?)
+    {
         return Ok(None);
     }
-    Ok(match connect_repository(config, git, services)? {
-        Access::Granted(repository) => Some(repository),
-        Access::NoToken(_) => None,
-    })
+    base::check_known_bases(config, git, services)?;
+    connect_repository(config, git, services)?
+        .granted()
+        .map(Some)
 }
 
 /// Creates a client of a repository, which has the same content as the clone `git` or is unrelated to it. Sends no
@@ -434,6 +447,7 @@ pub(super) fn token_for(
             let of_job = variable == "CI_JOB_TOKEN" || of_job.is_some_and(|job| token.is(job));
             return Ok(Access::Granted(Credential {
                 token: token.known(of_job),
+                is_for_repin: variable == "REPIN_FORGE_TOKEN",
                 origin: if is_file {
                     format!("the file that {name} names")
                 } else {

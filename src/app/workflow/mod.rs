@@ -65,7 +65,7 @@ pub(crate) use approval::{MergeCandidate, candidate};
 pub(crate) use commit::git_restore;
 pub(crate) use connection::{
     Access, FleetForge, MissingCredential, connect, connect_or_skip, connect_repository_or_skip,
-    fleet_reader, known_repository, no_token_error,
+    fleet_reader, no_token_error, sync_repository,
 };
 pub(crate) use contracts::Contracts;
 pub(crate) use environment::{Console, Environment, Progress, Terminals};

@@ -7,7 +7,7 @@ use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
     app::{
         cli::{args::IfUnconfigured, context::Context, output::Exit},
-        workflow::known_repository,
+        workflow::sync_repository,
     },
     base::{
         error::{Class, Code, Error, Errors, usage},
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         ));
     }
     let git = cx.services.git(&config);
-    let repository = known_repository(&config, git.as_ref().ok(), &cx.services)?;
+    let repository = sync_repository(&config, git.as_ref().ok(), &cx.services)?;
     let (from, to) = (branches.from.clone(), branches.to.clone());
     let result = match (repository, git) {
         (Some(repository), _) => {

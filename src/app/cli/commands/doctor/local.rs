@@ -8,7 +8,7 @@ use crate::{
         cli::context::Context,
         report::doctor::DoctorRow,
         workflow::{
-            self, BranchRole, HistoryBranch, known_repository,
+            self, BranchRole, HistoryBranch, sync_repository,
             trust::{self, Trust},
         },
     },
@@ -146,7 +146,7 @@ pub(super) fn sync_push(config: &Config, git: Option<&Git>, cx: &Context) -> Doc
     if targets.is_empty() {
         return DoctorRow::not_configured(code, "forge.sync_targets");
     }
-    let repository = match known_repository(config, git, &cx.services) {
+    let repository = match sync_repository(config, git, &cx.services) {
         Ok(repository) => repository,
         Err(errors) => return DoctorRow::skip(code, errors.by_cause()[0].text()),
     };
