@@ -28,7 +28,7 @@ use crate::{
 /// The maximum difference between the clocks, and between a date and the clocks.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// The minimum number of versions that makes equal dates unreliable.
-const MIN_EQUAL_DATES: usize = 3;
+pub(super) const MIN_EQUAL_DATES: usize = 3;
 
 /// The status of a version by its digest and tags.
 enum VersionStatus {
@@ -475,8 +475,7 @@ fn check_dates(listing: &Listing) -> Option<Error> {
         return None;
     }
     let message = format!(
-        "all {} dates are {}, so they are not reliable",
-        dates.len(),
+        "all known dates are {}, so they are not reliable",
         date::format(dates[0])
     );
     Some(

@@ -17,7 +17,8 @@ use crate::{
     prune::{
         ImageProtection, KeepReason, Listing, Progress, Protected, Rules,
         age::{Age, age},
-        backends, is_eligible, judge,
+        backends, is_eligible,
+        judge::{self, MIN_EQUAL_DATES},
     },
 };
 
@@ -205,6 +206,7 @@ impl Registry {
         loop {
             let (mut proved, mut unproved, mut unknown) =
                 (BTreeSet::new(), BTreeSet::new(), Vec::new());
+            let mut count = 0;
             for version in &reader.listing.versions {
                 let digest = version.digest;
                 match reader.listing.created(digest) {
@@ -213,6 +215,7 @@ impl Registry {
                             || self.unproved_parts(digest, reader).is_empty();
                         if is_proved {
                             proved.insert(date);
+                            count += 1;
                         } else {
                             unproved.insert((date, digest));
                         }
@@ -228,7 +231,10 @@ impl Registry {
             if is_different && !is_future {
                 return Ok(());
             }
-            if !unproved.is_empty() {
+            // The run is refused whether the others are proved or not.
+            let is_refused =
+                count >= MIN_EQUAL_DATES && unproved.iter().all(|(date, _)| proved.contains(date));
+            if !unproved.is_empty() && !is_refused {
                 // The ends differ if any dates do.
                 let ends = unproved.iter().rev().take(size);
                 let ends = ends.chain(unproved.iter().take(size - 1));
@@ -262,7 +268,7 @@ fn doubtful(
     protection: ImageProtection<'_>,
     rules: &Rules<'_>,
 ) -> BTreeSet<Digest> {
-    let verdict = judge(listing, protection, rules);
+    let verdict = judge::judge(listing, protection, rules);
     let candidates = verdict.candidates.iter();
     let mut doubtful: BTreeSet<Digest> = candidates.map(|one| one.version.digest).collect();
     for Protected { version, reason } in &verdict.protected {

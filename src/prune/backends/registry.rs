@@ -115,10 +115,11 @@ impl Registry {
             .await?;
         reader.listing.dangling = self.dangling(missing).await?;
         self.read_unfinished(&mut reader, progress).await?;
+        // The cache proves no existence.
+        let pinned: BTreeSet<Digest> = protection.pins().map(|(digest, _)| digest).collect();
         let mut untagged = BTreeSet::from_iter(tags.untagged);
+        untagged.retain(|digest| !pinned.contains(digest));
         if rules.prune.untagged {
-            // The cache proves no existence.
-            let pinned = protection.pins().map(|(digest, _)| digest).collect();
             self.read_unknown(&self.source, pinned, &mut reader, progress)
                 .await?;
             let listed = std::mem::take(&mut untagged);
@@ -160,6 +161,8 @@ impl Registry {
                 .await?;
         }
         self.find_different_date(&mut reader, progress).await?;
+        self.prove_dates(protection, rules, &mut reader, progress)
+            .await?;
         Ok(reader.listing)
     }
 
