@@ -671,7 +671,7 @@ fn lost_tag_of_a_set_warns_with_the_tag() {
 
     // A tag that was moved keeps nothing either, and is not moved back.
     let link = |revision: &str| {
-        let path = format!("fix/_manifests/tags/{revision}/current/link");
+        let path = format!("acme/fix/_manifests/tags/{revision}/current/link");
         storage
             .path()
             .join("data/docker/registry/v2/repositories")

@@ -295,14 +295,17 @@ fn rollback_selects_the_tag_of_the_pinned_digest() {
 
 #[test]
 fn rollback_needs_no_build_of_an_image_without_pins() {
-    let world = world_with("{ tag: 'sha-{revision:7}' }").with_git();
+    let world = world_with("{ tag: 'sha-{revision:7}' }");
+    let config = world.read("repin.yaml") + "provenance: { require: [content] }\n";
+    world.write("repin.yaml", config);
+    let world = world.with_git();
     world.push();
     let args = ["rollback", "--to", "b330f60", "--format", "json"];
     let failing = || failed(&world.run(&args).exits(1).json());
     build(&world, "review", "sha-b330f60", [COMMIT; 2]);
     assert_eq!(failing(), ["tag_missing"]);
     build(&world, "fix", "sha-b330f60", [COMMIT; 2]);
-    assert_eq!(failing(), ["provenance_title"]);
+    assert_eq!(failing(), ["provenance_content"]);
 }
 
 #[test]

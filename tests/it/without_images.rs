@@ -67,7 +67,7 @@ fn status_and_doctor_report_only_the_forge() {
         let ran = run(&world, &["status"]).exits(0);
         assert_eq!(
             ran.stdout,
-            "set           flows: no images, so there are no pins\nopen          no pull request\n\nno problem found\n",
+            kind.spelled("set           flows: no images, so there are no pins\nopen          no pull request\n\nno problem found\n"),
             "{kind:?}"
         );
         let status = document(&world, &["status"], 0);

@@ -277,7 +277,8 @@ fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result
     match RequestedRevision::parse(config, text) {
         Ok(RequestedRevision::OfBuild { .. }) => {}
         // The registry would complete it, and the set would then be refused.
-        Ok(RequestedRevision::Abbreviated(..)) if config.provenance.requires_title() => {}
+        Ok(RequestedRevision::Abbreviated(..))
+            if config.provenance.requires_title() && !may_record(site_history, text)? => {}
         Ok(_) => return Ok(text.to_owned()),
         Err(errors) if errors.iter().all(|one| one.code == Code::REVISION_SHAPE) => {}
         Err(errors) => return Err(errors),
@@ -302,6 +303,12 @@ fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result
         format!("did you mean `{PREVIOUS}`?")
     };
     Err(error.help(help).into())
+}
+
+/// Whether a commit claims a revision that begins with `text`, or may be missing.
+fn may_record(site_history: &SiteHistory, text: &str) -> Result<bool, Errors> {
+    let history = site_history.promoted()?;
+    Ok(history.shallow || history.claims_beginning(text))
 }
 
 /// The sets that a user may mean by an unknown revision.

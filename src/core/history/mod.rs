@@ -447,6 +447,13 @@ impl History {
     }
 
     /// The claims of the line that are ignored, because the digests belong to another revision.
+    /// Whether a commit of the line claims a revision that begins with `text`.
+    pub(crate) fn claims_beginning(&self, text: &str) -> bool {
+        self.claimed
+            .keys()
+            .any(|revision| revision.as_str().starts_with(text))
+    }
+
     pub(crate) fn ignored_claims(&self) -> Vec<IgnoredClaim> {
         let ignored = self.events.ignored.iter();
         let claims = ignored.map(|claim| IgnoredClaim {
