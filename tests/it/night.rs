@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::support::{
+    forge::{Kind, TOKEN},
     hosted::{FORGES, document, hosted, publish},
     layout::Platform,
     terminal,
@@ -258,6 +259,32 @@ fn set_is_chosen_only_at_a_terminal() {
             .contains("Number of the set (1 to 1; empty: change nothing): ")
     );
     assert!(world.read(A).contains(world.digest("review", REV_A)));
+}
+
+#[test]
+fn set_for_a_pull_request_is_chosen_at_a_terminal() {
+    let (mut world, fake) = hosted(Kind::Gitea, "");
+    world.build(REV_C);
+    for revision in [REV_B, REV_C] {
+        world.pin(revision);
+        publish(&world, &fake, &format!("promote: test images @{revision}"));
+    }
+    world.git(&["init", "-q"]);
+    let origin = format!("{}/acme/flows.git", fake.server.url());
+    world.git(&["remote", "add", "origin", &origin]);
+    world.git(&["add", "-A"]);
+    world.git(&["commit", "-q", "-m", "x"]);
+    let mut command = world.command(&["rollback", "--pr", "ready"]);
+    command.env("REPIN_FORGE_TOKEN", TOKEN);
+    let ran = Ran::from(terminal::typed(command, "1\n")).exits(0);
+    assert!(
+        ran.stderr.contains(&format!("1  {REV_B}  ")),
+        "{}",
+        ran.stderr
+    );
+    let head = fake.store().pulls[0].head.clone();
+    let text = fake.store().content(&head, A);
+    assert!(text.contains(world.digest("review", REV_B)), "{text}");
 }
 
 #[test]
