@@ -411,6 +411,17 @@ fn lost_manifests_of_google_are_judged_as_without_the_cache() {
     google.registry.store().lose(platform.digest());
     assert_eq!(candidates(&google.image(0)), 1);
 
+    // An index of unknown age protects them, too.
+    let part = old("part");
+    let undated = Image::created("amd64", "undated", None);
+    let index = Image::index(vec![part.clone(), undated]);
+    let images = [(&["main"][..], &pinned()), (&[][..], &index)];
+    let google = Google::new("untagged: true", &images);
+    assert_eq!(candidates(&google.image(0)), 0);
+    google.registry.store().lose(index.digest());
+    google.registry.store().lose(part.config_digest());
+    assert_eq!(candidates(&google.image(0)), 0);
+
     let google = Google::new("untagged: true", &[(&[], &pinned()), (&[], &old("old"))]);
     assert_eq!(candidates(&google.image(0)), 1);
     google.registry.store().lose(pinned().digest());

@@ -84,6 +84,10 @@ impl Image {
         Digest::of(&self.manifest)
     }
 
+    pub(crate) fn config_digest(&self) -> Digest {
+        Digest::of(&self.config)
+    }
+
     /// All blobs by digest: configs and layers.
     pub(crate) fn blobs(&self) -> Vec<(Digest, Vec<u8>)> {
         let own = [&self.config, &self.layer]

@@ -35,7 +35,7 @@ pub(crate) struct Store {
     pub(crate) tags: BTreeMap<String, Digest>,
     pub(crate) manifests: BTreeMap<Digest, (String, Vec<u8>)>,
     blobs: BTreeMap<Digest, Vec<u8>>,
-    /// The manifests that are listed, and cannot be read.
+    /// The manifests and configs that are listed or named, and cannot be read.
     lost: BTreeSet<Digest>,
     /// Runs once, just before a request with this text.
     hooks: Vec<(String, Hook)>,
@@ -115,7 +115,9 @@ impl Store {
             ("GET", "tags") => self.list(),
             ("GET", "referrers") => self.referrers(reference),
             ("GET", "blobs") => {
-                let blob = self.blobs.get(&reference.parse().unwrap());
+                let digest: Digest = reference.parse().unwrap();
+                let is_lost = self.lost.contains(&digest);
+                let blob = self.blobs.get(&digest).filter(|_| !is_lost);
                 blob.map_or(Reaction::new(404, ""), |blob| {
                     Reaction::new(200, blob.clone())
                 })
