@@ -395,7 +395,7 @@ fn unless_missing<T>(
 
 /// The error for a missing token without `--if-unconfigured skip`.
 pub(crate) fn no_token_error(reason: &str) -> Errors {
-    let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and open pull requests";
+    let hint = "set REPIN_FORGE_TOKEN (or REPIN_FORGE_TOKEN_FILE) to a token that may push and write to the forge";
     Errors::from(Error::new(Class::Denied, Code::DENIED, reason).help(hint))
 }
 

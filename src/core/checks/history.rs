@@ -314,7 +314,7 @@ pub(crate) fn check_pinned_hold(
     let check = check_hold(&set, hold, false, Extent::Clone);
     Ok(if check.status == Status::Fail {
         check.help(
-            "to return to this set on purpose, open the pull request with `repin rollback --pr`, or with \
+            "to return to this set on purpose, use `repin rollback --pr` or \
              `repin promote --pr --force-after-rollback`",
         )
     } else {
