@@ -20,11 +20,14 @@ fn yaml(text: &str) -> Value {
     serde_yaml_ng::from_str(text).unwrap()
 }
 
+fn guide_text() -> String {
+    fs::read_to_string(top().join("docs/guides/gitlab-ci.md")).unwrap()
+}
+
 /// The guide's blocks that belong to one file.
 fn guide() -> Value {
-    let text = fs::read_to_string(top().join("docs/guides/gitlab-ci.md")).unwrap();
     let mut file = String::new();
-    for block in markdown::blocks(&text) {
+    for block in markdown::blocks(&guide_text()) {
         let is_part = !block.text.starts_with("spec:") && !block.text.starts_with("include:");
         if block.language == "yaml" && is_part {
             file += &block.text;
@@ -34,9 +37,21 @@ fn guide() -> Value {
     yaml(&file)
 }
 
-/// The header and the jobs of a component, with the defaults of its inputs.
+/// The header and the jobs of the guide's block with inputs.
+fn guide_with_inputs() -> (Value, Value) {
+    let text = guide_text();
+    let mut blocks = markdown::blocks(&text).into_iter();
+    let block = blocks.find(|block| block.text.starts_with("spec:"));
+    with_defaults(&block.unwrap().text)
+}
+
+/// The header and the jobs of a component.
 fn component(name: &str) -> (Value, Value) {
-    let text = fs::read_to_string(top().join("templates").join(name)).unwrap();
+    with_defaults(&fs::read_to_string(top().join("templates").join(name)).unwrap())
+}
+
+/// A header and its jobs, with the defaults of its inputs. GitLab inserts them into the text before it parses the jobs.
+fn with_defaults(text: &str) -> (Value, Value) {
     let (header, jobs) = text.split_once("\n---\n").unwrap();
     let header = yaml(header);
     let mut jobs = jobs.to_owned();
@@ -73,11 +88,23 @@ fn jobs_of_gitlab_follow_its_schema() {
     let schema = schema();
     assert!(!schema.is_valid(&yaml("job: { script: [x], rules: 3 }")));
     assert_eq!(schema.validate(&guide()), Ok(()));
-    for name in ["check.yml", "repin.yml"] {
-        let (header, jobs) = component(name);
-        assert_eq!(schema.validate(&jobs), Ok(()), "{name}");
-        assert_eq!(schema.validate(&header), Ok(()), "{name}");
+    for (header, jobs) in [
+        component("check.yml"),
+        component("repin.yml"),
+        guide_with_inputs(),
+    ] {
+        assert_eq!(schema.validate(&jobs), Ok(()), "{jobs}");
+        assert_eq!(schema.validate(&header), Ok(()), "{header}");
     }
+}
+
+#[test]
+fn rollback_with_inputs_equals_the_one_without() {
+    let (guide, (_, with_inputs)) = (guide(), guide_with_inputs());
+    assert_eq!(with_inputs["rollback"], guide["rollback"]);
+    assert_eq!(guide["rollback"]["variables"]["ROLLBACK_TO"], "");
+    let group = &guide["rollback"]["resource_group"];
+    assert!(group.is_string() && *group == guide["promote"]["resource_group"]);
 }
 
 #[test]
@@ -135,9 +162,13 @@ fn checks_of_merge_requests_compare_the_policy() {
 
 #[test]
 fn scripts_of_gitlab_are_shell() {
-    let (guide, check, repin) = (guide(), component("check.yml").1, component("repin.yml").1);
     let mut count = 0;
-    for file in [&guide, &check, &repin] {
+    for file in [
+        guide(),
+        guide_with_inputs().1,
+        component("check.yml").1,
+        component("repin.yml").1,
+    ] {
         for job in file.as_object().unwrap().values() {
             for line in scripts(job) {
                 count += 1;
