@@ -146,6 +146,17 @@ impl Pull {
     pub(crate) fn mark(&self) -> String {
         Words::of_page(&self.url).mark(self.number)
     }
+
+    /// Whether the labels must be added. A person may have removed one from an older pull request, and it is not restored: an
+    /// interrupted run has added all of them or none.
+    pub(crate) fn lacks_labels(&self, labels: &[String], is_new: bool) -> bool {
+        let has = |label: &String| self.labels.contains(label);
+        if is_new {
+            !labels.iter().all(has)
+        } else {
+            !labels.is_empty() && !labels.iter().any(has)
+        }
+    }
 }
 
 impl Pulls<'_> {
@@ -169,6 +180,8 @@ pub(crate) struct NewPull<'a> {
     /// Its target branch.
     pub base: &'a str,
     pub state: Readiness,
+    /// Its labels, on GitLab: there, they belong to the variables of the first pipeline. The other forges get them later.
+    pub labels: &'a [String],
 }
 
 /// The outcome of opening a pull request.

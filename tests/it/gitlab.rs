@@ -108,6 +108,42 @@ fn merge_request_is_opened_with_the_words_of_gitlab() {
     assert_eq!(fake.store().pulls.len(), 1);
 }
 
+/// The variables of the first pipeline contain only the labels of the creation.
+#[test]
+fn merge_request_is_opened_with_its_labels() {
+    let labels = json!("automation,ci::pins");
+    let (world, fake) = world_on("labels: [automation, 'ci::pins']");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().gitlab.opened[0]["labels"], labels);
+    assert_eq!(fake.store().pulls[0].labels, ["automation", "ci::pins"]);
+    let puts = |fake: &Fake| {
+        let mut writes = fake.writes();
+        writes.retain(|line| line.starts_with("PUT"));
+        writes
+    };
+    assert_eq!(puts(&fake), [] as [String; 0]);
+    // A label that a person removed is not restored.
+    fake.store().pulls[0].labels.pop();
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(puts(&fake), [] as [String; 0]);
+
+    fake.store().push("staging", "new work", &[("x", "y")]);
+    let args = [
+        "branch", "promote", "--from", "staging", "--to", "main", "--apply",
+    ];
+    run(&world, &args).exits(0);
+    assert_eq!(fake.store().gitlab.opened[1]["labels"], labels);
+    assert_eq!(puts(&fake), [] as [String; 0]);
+
+    let (world, fake) = world_on("labels: [automation]");
+    fake.store().may_label = false;
+    let ran = run(&world, &PROMOTE).exits(0);
+    stderr_has(&ran, "cannot add the labels");
+    let (world, fake) = world_on("labels: []");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().gitlab.opened[0]["labels"], Value::Null);
+}
+
 #[test]
 fn job_token_is_refused_before_any_write() {
     let (world, fake) = world_on("base: main");

@@ -220,11 +220,11 @@ pub(crate) async fn promote(
             let first = close_duplicates(forge, &all, pull).await?;
             (Box::new(first), false)
         }
-        None => open(forge, between, title, body).await?,
+        None => open(forge, between, title, body, &configured.labels).await?,
     };
     let mut warnings = Vec::new();
     let labels = &configured.labels;
-    if !labels.is_empty() && !labels.iter().any(|label| pull.labels.contains(label)) {
+    if pull.lacks_labels(labels, created) {
         match forge.add_labels(Item::Pull(pull.number), labels).await {
             Ok(LabelOutcome::Done) => {}
             Ok(LabelOutcome::NotPermitted(reason)) => {
@@ -277,6 +277,7 @@ async fn open(
     between: BranchPair<'_>,
     title: &str,
     body: &str,
+    labels: &[String],
 ) -> Result<(Box<Pull>, bool), Error> {
     let new = NewPull {
         title,
@@ -284,6 +285,7 @@ async fn open(
         head: between.from,
         base: between.to,
         state: Readiness::Ready,
+        labels,
     };
     let mut reason = String::new();
     let mut unsure = false;

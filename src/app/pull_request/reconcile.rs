@@ -475,6 +475,7 @@ impl Reconcile<'_> {
             head: proposal.branch,
             base: &self.base.branch,
             state: proposal.state,
+            labels: proposal.labels,
         };
         let created = self.forge.create_pull(&new).await;
         if let Err(error) = &created {
@@ -497,8 +498,7 @@ impl Reconcile<'_> {
     /// Adds the labels. A failure is a warning.
     async fn label(&mut self, pull: &Pull, warnings: &mut Vec<String>) -> Result<(), Error> {
         let labels = self.proposal.labels;
-        // A label that a person removed is not restored. An interrupted run has added no labels.
-        if labels.is_empty() || labels.iter().any(|label| pull.labels.contains(label)) {
+        if !pull.lacks_labels(labels, self.change == PullRequestAction::Created) {
             return Ok(());
         }
         self.permit().await?;

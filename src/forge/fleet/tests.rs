@@ -595,6 +595,7 @@ async fn propose(forge: &Forge) -> Result<(), crate::base::error::Error> {
         head: BRANCH,
         base: "main",
         state: Readiness::Draft,
+        labels: &[],
     };
     match forge.create_pull(&pull).await? {
         CreateOutcome::New(_) => {}

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     ANOTHER_TOKEN, Gitlab,
+    issues::joined_labels,
     merge_status::{self, MergeStatus},
 };
 use crate::{
@@ -238,12 +239,15 @@ impl Gitlab {
                 .help("set forge.base to the target branch of merge requests"));
         }
         let project = self.project().await?;
-        let body = json!({
+        let mut body = json!({
             "source_branch": new.head, "target_branch": new.base,
             "title": DRAFT.title(new.title, new.state), "description": new.body,
             "remove_source_branch": project.remove_source_branch_after_merge == Some(true),
             "squash": self.squashes(project),
         });
+        if !new.labels.is_empty() {
+            body["labels"] = joined_labels(new.labels).into();
+        }
         let what = format!("opening the merge request of {}", new.head);
         let request = self.request(Method::POST, &["merge_requests"], what);
         let reply = match self.http.open_pull(&request.await?.body(body)).await? {

@@ -1779,6 +1779,7 @@ async fn branch_is_merged_at_its_checked_head() {
             head: "staging",
             base: "main",
             state: Readiness::Draft,
+            labels: &[],
         };
         forge.create_pull(&new).await.unwrap();
         let promote_staging = || branches::promote(&forge, between, "t", "b", &offer, &configured);

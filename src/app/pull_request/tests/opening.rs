@@ -270,7 +270,7 @@ async fn new_pull_request_costs_few_requests() {
         (Kind::Github, 220, 9, 3),
         (Kind::Gitea, 600, 9, 3),
         (Kind::Forgejo, 600, 9, 3),
-        (Kind::Gitlab, 800, 10, 3),
+        (Kind::Gitlab, 800, 9, 2),
     ] {
         let process = Process::new(kind, COUNT);
         for number in 0..COUNT {

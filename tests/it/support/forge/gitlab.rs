@@ -666,6 +666,11 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
         title = format!("Draft: {title}");
     }
     let number = store.number();
+    // GitLab drops the labels of a user who may not set them.
+    let mut labels = Vec::new();
+    if store.may_label {
+        add_labels(&mut labels, asked.text("labels"));
+    }
     store.pulls.push(PullRow {
         number,
         title,
@@ -676,7 +681,7 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
         head,
         head_repo: REPO.to_owned(),
         base,
-        labels: Vec::new(),
+        labels,
         closed_at: None,
     });
     let lag = store.gitlab.lag;
@@ -710,7 +715,7 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         return error(403, "403 Forbidden");
     }
     let pull = store.pull_mut(number).unwrap();
-    add_labels(&mut pull.labels, asked);
+    add_labels(&mut pull.labels, asked.text("add_labels"));
     if let Some(title) = asked.body["title"].as_str() {
         title.clone_into(&mut pull.title);
     }
@@ -727,8 +732,8 @@ fn edit(store: &mut Store, asked: &Asked, number: u64) -> Reply {
 }
 
 /// Adds the labels of a request; one that is added again remains one.
-fn add_labels(labels: &mut Vec<String>, asked: &Asked) {
-    for label in asked.text("add_labels").split(',') {
+fn add_labels(labels: &mut Vec<String>, new: &str) {
+    for label in new.split(',') {
         if !label.is_empty() && !labels.iter().any(|known| known == label) {
             labels.push(label.to_owned());
         }
@@ -1027,7 +1032,7 @@ fn issues(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             if let Some(text) = asked.body["description"].as_str() {
                 text.clone_into(&mut issue.body);
             }
-            add_labels(&mut issue.labels, asked);
+            add_labels(&mut issue.labels, asked.text("add_labels"));
             match asked.text("state_event") {
                 "close" => issue.open = false,
                 "reopen" => issue.open = true,
