@@ -78,6 +78,8 @@ pub(crate) struct Pull {
     pub base_commit: String,
     pub labels: Vec<String>,
     pub mergeable: Mergeable,
+    /// The forge's reason for which it cannot be merged yet; only GitLab reports one.
+    pub merge_delay: Option<String>,
     /// Whether its branch is known to exist.
     pub head_exists: bool,
 }
@@ -446,6 +448,7 @@ mod tests {
             base_commit: String::new(),
             labels: Vec::new(),
             mergeable: Mergeable::Unknown,
+            merge_delay: None,
             head_exists: true,
         };
         let open = pull("a", PullState::Open, true);

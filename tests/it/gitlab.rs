@@ -854,6 +854,37 @@ fn missing_approval_delays_the_merge() {
 }
 
 #[test]
+fn reason_of_gitlab_is_reported_at_the_timeout() {
+    let reports = |ran: Ran, reason: &str| {
+        stderr_has(&ran, &format!("it cannot be merged yet: {reason}"));
+    };
+    // A merge that this run neither requests nor schedules.
+    let (world, fake) = opened("base: main");
+    for (status, reason) in [
+        ("not_approved", "a required approval is missing"),
+        ("discussions_not_resolved", "a thread is not resolved"),
+        ("ci_still_running", "its pipeline is still running"),
+        ("moon_phase", "GitLab reports `moon_phase`"),
+    ] {
+        fake.store().gitlab.status = Some(status);
+        reports(run(&world, &hosted::LOOK).exits(3), reason);
+    }
+    for status in ["mergeable", "checking"] {
+        fake.store().gitlab.status = Some(status);
+        let ran = run(&world, &hosted::LOOK).exits(3);
+        assert!(!ran.stderr.contains("cannot be merged"), "{}", ran.stderr);
+    }
+    // A scheduled merge.
+    let (world, fake) = opened("auto_merge: true");
+    fake.store().gitlab.approved = false;
+    pipeline(&fake, "success");
+    run(&world, &PROMOTE).exits(0);
+    assert_eq!(fake.store().scheduled.len(), 1);
+    let ran = run(&world, &hosted::LOOK).exits(3);
+    reports(ran, "a required approval is missing");
+}
+
+#[test]
 fn merge_train_is_entered_and_followed() {
     let (world, fake) = world_on("auto_merge: true");
     fake.store().gitlab.trains = true;

@@ -411,6 +411,7 @@ mod tests {
             base_commit: String::new(),
             labels: Vec::new(),
             mergeable: Mergeable::Conflict,
+            merge_delay: None,
             head_exists: true,
         };
         let changed = changed_on_both_sides(&repository.content, &pull("b1")).await;

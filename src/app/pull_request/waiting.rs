@@ -101,6 +101,8 @@ pub(crate) struct TimeoutState {
     pub answered: bool,
     /// Whether the forge was still checking for conflicts.
     pub checks: bool,
+    /// The forge's reason for which the pull request cannot be merged yet.
+    pub merge_delay: Option<String>,
     /// The error of the last poll.
     pub trouble: Option<Error>,
 }
@@ -292,6 +294,7 @@ impl Waiting {
         WaitOutcome::OutOfTime(TimeoutState {
             answered: self.pull.is_some(),
             checks: matches!(&self.pull, Some(pull) if pull.mergeable == Mergeable::Checking),
+            merge_delay: self.pull().and_then(|pull| pull.merge_delay.clone()),
             trouble: self.trouble.clone(),
         })
     }

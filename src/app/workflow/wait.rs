@@ -394,6 +394,12 @@ fn out_of_time(name: &str, request: WaitRequest, state: TimeoutState) -> Errors 
         let check = "the forge has not finished its check for conflicts, which may hang: a push to the branch restarts it";
         error.notes.push(check.to_owned());
     }
+    if let Some(reason) = state.merge_delay {
+        let reason = plain(&reason);
+        error
+            .notes
+            .push(format!("it cannot be merged yet: {reason}"));
+    }
     if let Some(last) = state.trouble {
         error.notes.push(format!("the last request: {last}"));
     }

@@ -120,6 +120,7 @@ impl Row {
                 .as_ref()
                 .is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(repository)),
             mergeable,
+            merge_delay: None,
             head_exists: self.head.exists(),
             head: self.head.branch(),
             head_commit: self.head.sha,

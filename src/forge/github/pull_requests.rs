@@ -105,6 +105,7 @@ impl Row {
             base_commit: self.base.sha,
             labels: self.labels.into_iter().map(|label| label.name).collect(),
             mergeable,
+            merge_delay: None,
             head_exists: true,
         }
     }

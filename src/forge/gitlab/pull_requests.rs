@@ -60,7 +60,16 @@ struct DiffRefs {
 
 impl Row {
     pub(super) fn pull(self, project: u64) -> Pull {
-        let (status, _) = self.status();
+        let (status, reason) = self.status();
+        let merge_delay = match status {
+            MergeStatus::Ready | MergeStatus::Check => None,
+            MergeStatus::Pipeline
+            | MergeStatus::Conflict
+            | MergeStatus::Rebase
+            | MergeStatus::Change
+            | MergeStatus::Edit
+            | MergeStatus::Unknown => Some(reason),
+        };
         let state = match self.state.as_str() {
             "merged" => PullState::Merged(self.merge_commit()),
             // GitLab locks a merge request while it merges it.
@@ -102,6 +111,7 @@ impl Row {
                 .unwrap_or_default(),
             labels: self.labels,
             mergeable,
+            merge_delay,
             head_exists: true,
             merged_by: self.merge_user.map(|user| Merger {
                 login: user.username,

@@ -143,6 +143,7 @@ impl From<PullRow> for Pull {
             labels: labels.into_iter().map(|label| label.name).collect(),
             base_commit: String::new(),
             mergeable: Mergeable::Unknown,
+            merge_delay: None,
             head_exists: row.head_ref.is_some(),
         }
     }
