@@ -219,20 +219,51 @@ pub(super) fn is_heavy(cause: &Cause) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
     use serde::de::IgnoredAny;
 
     use super::*;
 
-    #[test]
-    fn documents_of_too_many_values_are_not_parsed() {
-        let reply = |count: usize| Reply {
+    fn listing(headers: &[(&'static str, &'static str)], body: String) -> Reply {
+        let headers = headers.iter().map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        Reply {
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: format!("[{}0]", "0,".repeat(count - 1)).into_bytes(),
+            headers: headers.collect(),
+            body: body.into_bytes(),
             is_repeat: false,
             what: "listing".to_owned(),
             secrets: Secrets::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn next_page_takes_precedence_over_links() {
+        let next = "<https://git.example/api/v4/x?page=1>; rel=\"prev\", <https://git.example/api/v4/x?page=3>; rel=\"next\"";
+        let last = "<https://git.example/api/v4/x?page=1>; rel=\"first\"";
+        for (headers, expected) in [
+            (&[("x-next-page", "")][..], false),
+            (&[("x-next-page", ""), ("link", next)], false),
+            (&[("x-next-page", "3")], true),
+            (&[("x-next-page", "3"), ("link", last)], true),
+            // Listings by keyset have only links.
+            (&[("link", next)], true),
+            (&[("link", last)], false),
+            (&[], false),
+        ] {
+            let reply = listing(headers, "[]".to_owned());
+            for count in [0, 1, 100] {
+                let more = reply.has_more(Paging::NextPage, count);
+                assert_eq!(more, expected, "{headers:?} {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_of_too_many_values_are_not_parsed() {
+        let reply = |count: usize| listing(&[], format!("[{}0]", "0,".repeat(count - 1)));
         let fits = reply(MAX_VALUES).expect::<IgnoredAny>(&[200]);
         assert!(fits.is_ok());
         let error = reply(MAX_VALUES + 1)
