@@ -1322,11 +1322,10 @@ fn fleet_lists_projects_of_a_group() {
         let args = [&["--config", "fleet.yaml", "fleet", "list"], args].concat();
         run(&world, &args).exits(0).stdout
     };
-    assert_eq!(list(&["--group", "acme"]), "acme/flows\n");
-    assert_eq!(
-        list(&["--group", "acme", "--has", "repin.yaml"]),
-        "acme/flows\n"
-    );
+    // With the projects of subgroups.
+    let all = "acme/flows\nacme/sub/flows\n";
+    assert_eq!(list(&["--group", "acme"]), all);
+    assert_eq!(list(&["--group", "acme", "--has", "repin.yaml"]), all);
     assert_eq!(list(&["--group", "acme", "--has", "absent.yaml"]), "");
     // A private project that the token of a job may not read is no project without a configuration.
     world.write("list.txt", "acme/flows\n");

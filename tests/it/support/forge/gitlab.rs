@@ -270,6 +270,11 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", ["groups", "acme", "projects"] | ["projects"]) => {
             let row: Value = serde_json::from_slice(&project(store).body).unwrap();
             let mut rows = vec![row.clone()];
+            if path[0] == "groups" && asked.query("include_subgroups") == Some("true") {
+                let mut below = row.clone();
+                below["path_with_namespace"] = json!("acme/sub/flows");
+                rows.push(below);
+            }
             // GitLab lists the projects that other groups share with this one, unless it is asked not to.
             if path[0] == "groups" && asked.query("with_shared") != Some("false") {
                 let mut shared = row;
