@@ -461,7 +461,9 @@ fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             let directory = asked
                 .query("path")
                 .map_or(String::new(), |path| format!("{path}/"));
-            let recursive = asked.query("recursive") == Some("true");
+            let recursive = asked
+                .query("recursive")
+                .is_some_and(|word| word.eq_ignore_ascii_case("true"));
             let files = store.files_of(&id).iter();
             let rows: Vec<_> = files
                 .filter(|(path, _)| {
@@ -508,7 +510,19 @@ pub fn page(asked: &Asked, all: Vec<Value>) -> Reply {
     } else {
         String::new()
     };
-    Reply::json(200, rows.into()).with("x-next-page", &next)
+    let reply = Reply::json(200, rows.into()).with("x-next-page", &next);
+    if next.is_empty() {
+        return reply;
+    }
+    let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+    let mut parameters: Vec<_> = query.split('&').map(str::to_owned).collect();
+    parameters.retain(|one| !one.is_empty() && !one.starts_with("page="));
+    parameters.push(format!("page={next}"));
+    let (host, query) = (asked.header("host").unwrap(), parameters.join("&"));
+    reply.with(
+        "link",
+        &format!("<http://{host}{path}?{query}>; rel=\"next\""),
+    )
 }
 
 fn pipeline_row(row: &Pipeline) -> Value {
