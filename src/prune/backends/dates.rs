@@ -177,11 +177,16 @@ impl Registry {
             return BTreeSet::new();
         };
         let is_proved = |digest: &Digest| {
-            let Some(Some(source)) = reader.date_sources.get(digest) else {
-                return true;
-            };
-            let config = source.config.as_ref().map(|config| config.digest);
-            cache.was_fetched(*digest) && config.is_none_or(|config| cache.was_fetched(config))
+            match reader.date_sources.get(digest) {
+                Some(Some(source)) => {
+                    let config = source.config.as_ref().map(|config| config.digest);
+                    cache.was_fetched(*digest)
+                        && config.is_none_or(|config| cache.was_fetched(config))
+                }
+                Some(None) => true,
+                // It was to be read again as a part of a version that is lost.
+                None => false,
+            }
         };
         let (mut parts, mut unread) = (BTreeSet::new(), vec![digest]);
         while let Some(part) = unread.pop() {
