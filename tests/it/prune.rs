@@ -40,7 +40,13 @@ fn index_with_a_lost_platform_is_broken() {
 fn protected_candidates_need_no_nested_index() {
     let part = old("part");
     let index = Image::index(vec![part.clone(), Image::index(vec![young("leaf")])]);
-    let images = [("main", &pinned()), ("v1", &index), ("pending-part", &part)];
+    let images = [
+        ("main", &pinned()),
+        ("v1", &index),
+        ("pending-part", &part),
+        // With its date, no other one is needed.
+        ("pending-young", &young("y")),
+    ];
     let document = Real::new("", &images).scene.prune(&["--apply"], 0);
     let image = &document["images"][0];
     assert_eq!(image["candidates"], json!([]), "{document}");

@@ -679,6 +679,10 @@ fn lost_tag_of_a_set_warns_with_the_tag() {
     };
     std::fs::write(link(REV_B), world.digest("fix", REV_C)).unwrap();
     let document = rehearsed(&world, &["--source", &source], 1);
+    assert_eq!(
+        failed(&document["sets"][0]),
+        ["digest_mismatch", "revision_label"]
+    );
     let rows = document["sets"][0]["checks"].as_array().unwrap();
     let mut warnings = rows.iter().filter(|row| row["code"] == "pin_untagged");
     let help = "put a tag on the digest, so that nothing deletes it";
