@@ -69,8 +69,12 @@ impl SyncSite<'_> {
                     own: None,
                     is_shallow: false,
                 });
-                let head = |name: &&str| Some(((*name).to_owned(), mirror.head(name)?));
-                fetched.map(|()| branches.iter().filter_map(head).collect())
+                fetched.map(|()| {
+                    let heads = branches.iter();
+                    heads
+                        .filter_map(|name| Some(((*name).to_owned(), mirror.head(name)?)))
+                        .collect()
+                })
             }
         };
         fetched.map_err(|error| self.failed(&error))
@@ -299,8 +303,9 @@ pub(crate) fn check_push(
     // Which commit would be pushed does not matter.
     let (tips, known) = match site {
         SyncSite::Clone(git) => {
-            let read = || Ok((git.heads(ORIGIN)?.tips, Some(git.head()?.tip)));
-            read().map_err(|error| site.failed(&error))?
+            let heads = git.heads(ORIGIN);
+            let heads = heads.and_then(|heads| Ok((heads.tips, Some(git.head()?.tip))));
+            heads.map_err(|error| site.failed(&error))?
         }
         SyncSite::Forge(_) => (site.fetch(&names)?, None),
     };
@@ -324,6 +329,7 @@ fn update(branch: &str, old: ObjectId, new: ObjectId) -> RefUpdate {
     }
 }
 
+/// The permission for a push.
 const PERMISSION: &str = "`contents: write` (Gitea: write:repository; GitLab: write_repository), and `workflows: write` if workflows change; the branch protection must permit the push";
 
 #[cfg(test)]

@@ -203,10 +203,20 @@ impl Listing {
 
     /// All known direct and indirect entries of an index.
     pub(crate) fn parts(&self, digest: Digest) -> HashSet<Digest> {
+        self.parts_with(digest, |_| true)
+    }
+
+    /// Those that may have a date.
+    pub(super) fn platforms(&self, digest: Digest) -> HashSet<Digest> {
+        self.parts_with(digest, |child| !child.is_attestation)
+    }
+
+    fn parts_with(&self, digest: Digest, is_wanted: impl Fn(&Child) -> bool) -> HashSet<Digest> {
         let mut parts = HashSet::new();
         let mut pending = vec![digest];
         while let Some(digest) = pending.pop() {
-            for child in self.children(digest) {
+            let children = self.children(digest).iter();
+            for child in children.filter(|child| is_wanted(child)) {
                 if parts.insert(child.digest) {
                     pending.push(child.digest);
                 }

@@ -104,8 +104,8 @@ pub(crate) fn connect_repository(
 
 /// The repository in which `branch sync` merges; `None`: the clone, with the credentials of git. Sends no request.
 ///
-/// A token that was not given to repin may have less rights than those credentials, and an old git merges only in a
-/// work tree as the attributes of files require.
+/// A token that was not given to repin may have fewer rights than those credentials, and git before 2.41 respects the
+/// attributes of files only in a work tree.
 pub(crate) fn sync_repository(
     config: &Config,
     git: Option<&Git>,

@@ -127,7 +127,7 @@ pub(crate) struct SetProtection {
     sources: ProtectionSources,
     /// The rules of each image.
     rules: Vec<Prune>,
-    /// A finding about the evidence.
+    /// That open pull requests were not checked.
     warning: Option<Warning>,
 }
 
@@ -155,7 +155,7 @@ impl SetProtection {
         })
     }
 
-    /// The warning that open pull requests were not checked.
+    /// The warning about the evidence.
     pub(crate) fn warning(&self) -> Option<&Warning> {
         self.warning.as_ref()
     }

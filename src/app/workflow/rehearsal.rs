@@ -226,12 +226,11 @@ fn rehearse_set(
             check_cause(&errors)?;
         }
     }
-    let is_lost = |check: &Check| {
-        check.status == Status::Fail
-            && matches!(check.code, Code::TAG_MISSING | Code::DIGEST_MISMATCH)
-    };
     if let Some(entry) = &entry
-        && checks.iter().any(is_lost)
+        && checks.iter().any(|check| {
+            check.status == Status::Fail
+                && matches!(check.code, Code::TAG_MISSING | Code::DIGEST_MISMATCH)
+        })
     {
         checks.extend(check_untagged(entry, read)?);
     }

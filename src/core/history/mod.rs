@@ -446,7 +446,6 @@ impl History {
         entries.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// The claims of the line that are ignored, because the digests belong to another revision.
     /// Whether a commit of the line claims a revision that begins with `text`.
     pub(crate) fn claims_beginning(&self, text: &str) -> bool {
         self.claimed
@@ -454,6 +453,7 @@ impl History {
             .any(|revision| revision.as_str().starts_with(text))
     }
 
+    /// The claims of the line that are ignored, because the digests belong to another revision.
     pub(crate) fn ignored_claims(&self) -> Vec<IgnoredClaim> {
         let ignored = self.events.ignored.iter();
         let claims = ignored.map(|claim| IgnoredClaim {

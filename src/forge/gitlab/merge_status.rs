@@ -64,7 +64,7 @@ mod tests {
     /// The words of the documentation and of the source (`app/graphql/types/merge_requests/detailed_merge_status_enum.rb`).
     #[test]
     fn every_word_has_its_meaning() {
-        for (words, until, reason) in [
+        for (words, status, reason) in [
             (&["mergeable"][..], Ready, "can be merged"),
             (
                 &[
@@ -118,7 +118,7 @@ mod tests {
         ] {
             for word in words {
                 let (known, text) = parse(word).unwrap();
-                assert_eq!(known, until, "{word}");
+                assert_eq!(known, status, "{word}");
                 assert!(text.contains(reason), "{word}: {text}");
             }
         }

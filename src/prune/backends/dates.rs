@@ -3,7 +3,10 @@
 //! The user's cache contains most of these documents, also those that the registry lost. A version whose date is known
 //! only from such a document must be judged as in a run without the cache, so the documents of candidates are read again.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::SystemTime,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -17,8 +20,8 @@ use crate::{
     prune::{
         ImageProtection, KeepReason, Listing, Progress, Protected, Rules,
         age::{Age, age},
-        backends, is_eligible,
-        judge::{self, MIN_EQUAL_DATES},
+        backends, is_eligible, judge,
+        judge::MIN_EQUAL_DATES,
     },
 };
 
@@ -172,9 +175,9 @@ impl Registry {
     }
 
     /// The manifests with the dates of a version that were in the cache, or whose configs were.
-    fn unproved_parts(&self, digest: Digest, reader: &RepositoryReader) -> BTreeSet<Digest> {
+    fn unproved_parts(&self, digest: Digest, reader: &RepositoryReader) -> HashSet<Digest> {
         let Some(cache) = &self.cache else {
-            return BTreeSet::new();
+            return HashSet::new();
         };
         let is_proved = |digest: &Digest| {
             match reader.date_sources.get(digest) {
@@ -188,13 +191,8 @@ impl Registry {
                 None => false,
             }
         };
-        let (mut parts, mut unread) = (BTreeSet::new(), vec![digest]);
-        while let Some(part) = unread.pop() {
-            let children = reader.listing.children(part).iter();
-            let platforms = children.filter(|child| !child.is_attestation);
-            unread.extend(platforms.map(|child| child.digest));
-            parts.insert(part);
-        }
+        let mut parts = reader.listing.platforms(digest);
+        parts.insert(digest);
         parts.retain(|part| !is_proved(part));
         parts
     }
@@ -232,8 +230,8 @@ impl Registry {
             // A date in the future refuses the run.
             let last = unproved.last();
             let is_future = last.is_some_and(|(date, _)| *date > reader.listing.clock.later());
-            let is_different = proved.len() > 1 || (proved.is_empty() && unproved.is_empty());
-            if is_different && !is_future {
+            let is_decided = proved.len() > 1 || (proved.is_empty() && unproved.is_empty());
+            if is_decided && !is_future {
                 return Ok(());
             }
             // The run is refused whether the others are proved or not.
@@ -273,7 +271,7 @@ fn doubtful(
     protection: ImageProtection<'_>,
     rules: &Rules<'_>,
 ) -> BTreeSet<Digest> {
-    let verdict = judge::judge(listing, protection, rules);
+    let verdict = judge(listing, protection, rules);
     let candidates = verdict.candidates.iter();
     let mut doubtful: BTreeSet<Digest> = candidates.map(|one| one.version.digest).collect();
     for Protected { version, reason } in &verdict.protected {

@@ -54,7 +54,7 @@ pub(super) struct RepositoryReader {
     pub(super) listing: Listing,
     /// `None` if the date cannot be determined.
     pub(super) date_sources: HashMap<Digest, Option<DateSource>>,
-    /// The versions whose dates were read from the registry although the cache had them.
+    /// The versions of which the registry has every document with a date that the cache had.
     pub(super) proved: BTreeSet<Digest>,
 }
 

@@ -39,14 +39,14 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load_without_images()?;
     check_target(&config, &branches.to)?;
     let message = format!("merging {} into {}", branches.from, branches.to);
+    let git = cx.services.git(&config);
+    let repository = sync_repository(&config, git.as_ref().ok(), &cx.services)?;
     if apply {
         cx.services.interruption.changes(format!(
             "{} may have been pushed; run the command again",
             plain(&branches.to)
         ));
     }
-    let git = cx.services.git(&config);
-    let repository = sync_repository(&config, git.as_ref().ok(), &cx.services)?;
     let (from, to) = (branches.from.clone(), branches.to.clone());
     let result = match (repository, git) {
         (Some(repository), _) => {
