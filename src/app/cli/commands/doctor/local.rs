@@ -148,7 +148,7 @@ pub(super) fn sync_push(config: &Config, git: Option<&Git>, cx: &Context) -> Doc
     }
     let repository = match sync_repository(config, git, &cx.services) {
         Ok(repository) => repository,
-        Err(errors) => return DoctorRow::skip(code, errors.by_cause()[0].text()),
+        Err(errors) => return DoctorRow::error(code, "", errors.by_cause().swap_remove(0)),
     };
     let (place, credentials, missing) = match (repository, git) {
         (Some(repository), _) => {
