@@ -15,7 +15,7 @@ use super::{
 };
 use crate::support::{
     fake,
-    forge::{Fake, Kind as Forge, TOKEN},
+    forge::{Fake, Kind as Forge, TOKEN, github_rules::Signatures},
     images::Image,
     packages::Packages,
     pruned,
@@ -80,6 +80,16 @@ pub(crate) static CASES: &[Case] = &[
         &["promote", "--revision", REV_B, "--pr", "ready"],
         hosted_on_gitlab,
     ),
+    write(
+        "promote-pr-signed",
+        &["promote", "--revision", REV_B, "--pr", "ready"],
+        signed_on_github,
+    ),
+    write(
+        "rollback-pr",
+        &["rollback", "--to", REV_A, "--pr", "ready"],
+        promoted_on_github,
+    ),
     read("promote-stage", &["promote", "--revision", REV_B], proven),
     read("builds", &["builds"], promoted),
     read("diff", &["diff", "--contents"], promoted),
@@ -124,6 +134,13 @@ pub(crate) static CASES: &[Case] = &[
             "branch", "promote", "--from", "staging", "--to", "main", "--apply",
         ],
         staged,
+    ),
+    write(
+        "branch-sync",
+        &[
+            "branch", "sync", "--from", "main", "--to", "staging", "--apply",
+        ],
+        behind,
     ),
     read("doctor", &["doctor"], hosted_on_github),
 ];
@@ -398,16 +415,19 @@ const FILES: [&str; 5] = [
     "contracts/review.yaml",
 ];
 
-fn hosted(proxy: &Proxy, directory: &Path, kind: Forge) -> Parts {
-    let mut parts = set(proxy, directory);
+fn hosted(proxy: &Proxy, mut parts: Parts, kind: Forge) -> Parts {
     let forge = forge(proxy, kind);
     let world = parts.world.as_ref().unwrap();
     let block = forge_block(proxy, kind, "labels: [ci]");
     world.write("repin.yaml", world.read("repin.yaml") + &block);
     let head = world.commit("with a forge");
     world.push();
-    let files = FILES.map(|path| (path, world.read(path)));
-    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let listed = world.git(&["ls-files"]);
+    let files: Vec<_> = listed
+        .lines()
+        .map(|path| (path, world.read(path)))
+        .collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
     forge.store().push("main", "as it is", &files);
     forge.store().name_head("main", &head, world.root());
     parts.forge = Some(forge);
@@ -415,15 +435,27 @@ fn hosted(proxy: &Proxy, directory: &Path, kind: Forge) -> Parts {
 }
 
 fn hosted_on_github(proxy: &Proxy, directory: &Path) -> Parts {
-    hosted(proxy, directory, Forge::Github)
+    hosted(proxy, set(proxy, directory), Forge::Github)
 }
 
 fn hosted_on_gitea(proxy: &Proxy, directory: &Path) -> Parts {
-    hosted(proxy, directory, Forge::Gitea)
+    hosted(proxy, set(proxy, directory), Forge::Gitea)
 }
 
 fn hosted_on_gitlab(proxy: &Proxy, directory: &Path) -> Parts {
-    hosted(proxy, directory, Forge::Gitlab)
+    hosted(proxy, set(proxy, directory), Forge::Gitlab)
+}
+
+fn promoted_on_github(proxy: &Proxy, directory: &Path) -> Parts {
+    hosted(proxy, promoted(proxy, directory), Forge::Github)
+}
+
+/// The server signs the commit on a temporary branch.
+fn signed_on_github(proxy: &Proxy, directory: &Path) -> Parts {
+    let parts = hosted_on_github(proxy, directory);
+    let forge = parts.forge.as_ref().unwrap();
+    forge.store().rules.signatures = Some(Signatures::Base);
+    parts
 }
 
 /// A world with a forge; its images are never requested.
@@ -504,6 +536,17 @@ fn staged(proxy: &Proxy, _: &Path) -> Parts {
     let (world, forge) = plain(proxy, Forge::Github, "labels: [ci], gates: [ci]");
     forge.store().push("staging", "new work", &[("x", "y")]);
     forge.store().report("ci", "success");
+    with_forge((world, forge))
+}
+
+/// A branch that `main` is merged into.
+fn behind(proxy: &Proxy, _: &Path) -> Parts {
+    let (world, forge) = plain(proxy, Forge::Github, "sync_targets: [staging]");
+    {
+        let mut store = forge.store();
+        store.push("staging", "new work", &[("x", "y")]);
+        store.push("main", "a fix", &[("fix", "1")]);
+    }
     with_forge((world, forge))
 }
 

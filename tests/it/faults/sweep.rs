@@ -151,7 +151,9 @@ fn neutral(document: &Value, scene: &Scene) -> Value {
     let mut neutral = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
         let id = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
-        let other = id.len() == 40 && ![REV_A, REV_B].contains(&id);
+        // An abbreviation has ten digits.
+        let is_known = [REV_A, REV_B].iter().any(|known| known.starts_with(id));
+        let other = [10, 40].contains(&id.len()) && !is_known;
         neutral += &if other {
             word.replace(id, "COMMIT")
         } else {
@@ -396,6 +398,8 @@ impl Trial {
         {
             let part = differing(&goal(document, scene), &clean.document);
             wrong.extend(part.map(|part| format!("another {part}")));
+            let part = differing(&remote(scene), &clean.remote);
+            wrong.extend(part.map(|part| format!("another state: {part}")));
         }
         (ended, wrong)
     }

@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{LazyLock, OnceLock},
 };
 
 use flate2::{Compression, write::ZlibEncoder};
@@ -92,6 +93,15 @@ fn object_id(kind: &str, content: &[u8]) -> String {
     hex::encode(hash.finalize())
 }
 
+/// The program `git http-backend`, which git would start.
+static BACKEND: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = Command::new("git").arg("--exec-path").output();
+    let path = String::from_utf8(path.unwrap().stdout).unwrap();
+    Path::new(path.trim_end()).join("git-http-backend")
+});
+
+static ADVERTISED: OnceLock<Vec<u8>> = OnceLock::new();
+
 /// A bare repository of the objects that a forge keeps.
 pub struct Repository {
     directory: tempfile::TempDir,
@@ -104,7 +114,7 @@ impl Repository {
         for path in ["objects/info", "refs/heads"] {
             fs::create_dir_all(directory.path().join(path)).unwrap();
         }
-        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n";
+        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n[receive]\n\tautogc = false\n";
         fs::write(directory.path().join("config"), config).unwrap();
         Self {
             directory,
@@ -169,79 +179,59 @@ impl Repository {
 
     /// The branches by their short names.
     pub fn branches(&self) -> BTreeMap<String, String> {
-        let listed = self.git(&[
-            "for-each-ref",
-            "--format=%(objectname) %(refname)",
-            "refs/heads/",
-        ]);
-        let rows = listed
+        let packed = fs::read_to_string(self.path().join("packed-refs")).unwrap_or_default();
+        let rows = packed
             .lines()
             .filter_map(|line| line.split_once(" refs/heads/"));
-        rows.map(|(id, name)| (name.to_owned(), id.to_owned()))
-            .collect()
-    }
-
-    /// The commits that `tip` has in addition to those of `known`, the oldest first.
-    pub fn commits(&self, tip: &str, known: &dyn Fn(&str) -> bool) -> Vec<(String, CommitRow)> {
-        let (mut open, mut found) = (vec![tip.to_owned()], Vec::new());
-        while let Some(id) = open.pop() {
-            if known(&id) || found.iter().any(|(one, _)| *one == id) {
-                continue;
+        let mut found: BTreeMap<_, _> = rows
+            .map(|(id, name)| (name.to_owned(), id.to_owned()))
+            .collect();
+        let top = self.path().join("refs/heads");
+        let mut open = vec![top.clone()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if let Ok(id) = fs::read_to_string(&path) {
+                    let name = path.strip_prefix(&top).unwrap().to_str().unwrap();
+                    found.insert(name.to_owned(), id.trim_end().to_owned());
+                }
             }
-            let shown = self.git(&["log", "-1", "--format=%T%n%P%n%B", &id]);
-            let mut lines = shown.splitn(3, '\n').map(str::to_owned);
-            let mut next = || lines.next().unwrap_or_default();
-            let (tree, parents, message) = (next(), next(), next());
-            let parents: Vec<_> = parents.split_whitespace().map(str::to_owned).collect();
-            open.extend(parents.iter().cloned());
-            // The listing ends with a newline of its own.
-            let message = message.strip_suffix('\n').unwrap_or(&message).to_owned();
-            found.push((
-                id,
-                CommitRow {
-                    tree,
-                    parents,
-                    message,
-                },
-            ));
         }
-        found.reverse();
         found
     }
 
-    /// The files of a tree, and the contents that are not known.
-    pub fn files(&self, tree: &str, known: &dyn Fn(&str) -> bool) -> (Files, Vec<Vec<u8>>) {
-        let listed = self.git(&["ls-tree", "-r", "-z", "--full-tree", tree]);
-        let (mut files, mut contents) = (Files::new(), Vec::new());
-        for entry in listed.split_terminator('\0') {
-            let (facts, path) = entry.split_once('\t').unwrap();
-            let facts: Vec<_> = facts.split(' ').collect();
-            files.insert(path.to_owned(), (facts[0].to_owned(), facts[2].to_owned()));
-            if facts[1] == "blob" && !known(facts[2]) {
-                contents.push(self.git_bytes(&["cat-file", "blob", facts[2]]));
-            }
-        }
-        (files, contents)
-    }
-
-    fn git(&self, args: &[&str]) -> String {
-        String::from_utf8_lossy(&self.git_bytes(args)).into_owned()
-    }
-
-    fn git_bytes(&self, args: &[&str]) -> Vec<u8> {
+    /// Reads what was pushed.
+    pub fn objects(&self) -> Objects {
         let mut git = Command::new("git");
-        git.arg("--git-dir").arg(self.path()).args(args);
-        let output = git.output().unwrap();
-        assert!(output.status.success(), "{args:?}: {output:?}");
-        output.stdout
+        git.arg("--git-dir").arg(self.path());
+        git.args(["cat-file", "--batch"]);
+        git.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = git.spawn().unwrap();
+        Objects {
+            input: process.stdin.take(),
+            output: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
     }
 
     /// Answers a request of git. `service`: the path after that of the repository.
     pub fn serve(&self, asked: &Asked, service: &str) -> Reply {
         let query = asked.target.split_once('?').map_or("", |(_, query)| query);
-        let mut backend = Command::new("git");
+        // What the second version advertises is the same for every repository here.
+        let is_advertised = service == "info/refs"
+            && query == "service=git-upload-pack"
+            && asked.header("git-protocol") == Some("version=2");
+        if is_advertised {
+            return reply(ADVERTISED.get_or_init(|| self.run(asked, service, query)));
+        }
+        reply(&self.run(asked, service, query))
+    }
+
+    fn run(&self, asked: &Asked, service: &str, query: &str) -> Vec<u8> {
+        let mut backend = Command::new(&*BACKEND);
         backend
-            .arg("http-backend")
             .env("GIT_PROJECT_ROOT", self.path().parent().unwrap())
             .env("GIT_HTTP_EXPORT_ALL", "1")
             .env("REMOTE_USER", "repin")
@@ -271,22 +261,110 @@ impl Repository {
         let writer = std::thread::spawn(move || stdin.write_all(&bytes));
         let output = running.wait_with_output().unwrap().stdout;
         let _ = writer.join();
-        let end = output
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")
-            .unwrap();
-        let mut reply = Reply {
-            status: 200,
-            headers: Vec::new(),
-            body: output[end + 4..].to_vec(),
-        };
-        for line in String::from_utf8_lossy(&output[..end]).lines() {
-            let (name, value) = line.split_once(": ").unwrap();
-            match name.to_ascii_lowercase().as_str() {
-                "status" => reply.status = value[..3].parse().unwrap(),
-                name => reply = reply.with(name, value),
+        output
+    }
+}
+
+fn reply(output: &[u8]) -> Reply {
+    let end = output
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let mut reply = Reply {
+        status: 200,
+        headers: Vec::new(),
+        body: output[end + 4..].to_vec(),
+    };
+    for line in String::from_utf8_lossy(&output[..end]).lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        match name.to_ascii_lowercase().as_str() {
+            "status" => reply.status = value[..3].parse().unwrap(),
+            name => reply = reply.with(name, value),
+        }
+    }
+    reply
+}
+
+/// A process that reads objects.
+pub struct Objects {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Objects {
+    fn read(&mut self, id: &str) -> Vec<u8> {
+        writeln!(self.input.as_mut().unwrap(), "{id}").unwrap();
+        let mut header = String::new();
+        self.output.read_line(&mut header).unwrap();
+        let size = header.trim_end().rsplit(' ').next().unwrap().parse();
+        let mut content = vec![0; size.unwrap_or_else(|_| panic!("{header}"))];
+        self.output.read_exact(&mut content).unwrap();
+        self.output.read_exact(&mut [0]).unwrap();
+        content
+    }
+
+    /// The commits that `tip` has in addition to those of `known`, the oldest first.
+    pub fn commits(&mut self, tip: &str, known: &dyn Fn(&str) -> bool) -> Vec<(String, CommitRow)> {
+        let (mut open, mut found) = (vec![tip.to_owned()], Vec::new());
+        while let Some(id) = open.pop() {
+            if known(&id) || found.iter().any(|(one, _)| *one == id) {
+                continue;
+            }
+            let content = String::from_utf8_lossy(&self.read(&id)).into_owned();
+            let (headers, message) = content.split_once("\n\n").unwrap();
+            let values = |name: &str| -> Vec<String> {
+                let lines = headers.lines();
+                lines
+                    .filter_map(|line| Some(line.strip_prefix(name)?.to_owned()))
+                    .collect()
+            };
+            let parents = values("parent ");
+            open.extend(parents.iter().cloned());
+            let row = CommitRow {
+                tree: values("tree ").remove(0),
+                parents,
+                message: message.to_owned(),
+            };
+            found.push((id, row));
+        }
+        found.reverse();
+        found
+    }
+
+    /// The files of a tree, and the contents that are not known.
+    pub fn files(&mut self, tree: &str, known: &dyn Fn(&str) -> bool) -> (Files, Vec<Vec<u8>>) {
+        let (mut files, mut contents) = (Files::new(), Vec::new());
+        let mut open = vec![(String::new(), tree.to_owned())];
+        while let Some((above, tree)) = open.pop() {
+            let content = self.read(&tree);
+            let mut rest = content.as_slice();
+            while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+                let entry = std::str::from_utf8(&rest[..end]).unwrap();
+                let (mode, name) = entry.split_once(' ').unwrap();
+                let (id, path) = (
+                    hex::encode(&rest[end + 1..end + 21]),
+                    format!("{above}{name}"),
+                );
+                rest = &rest[end + 21..];
+                if mode == "40000" {
+                    open.push((path + "/", id));
+                    continue;
+                }
+                // The content of a submodule is not here.
+                if mode != "160000" && !known(&id) {
+                    contents.push(self.read(&id));
+                }
+                files.insert(path, (mode.to_owned(), id));
             }
         }
-        reply
+        (files, contents)
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.process.wait();
     }
 }

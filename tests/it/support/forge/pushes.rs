@@ -216,11 +216,11 @@ impl Store {
 
     /// Takes over what was pushed.
     fn import(&mut self, repository: &Repository) {
-        let branches = repository.branches();
+        let (branches, mut objects) = (repository.branches(), repository.objects());
         for tip in branches.values() {
-            for (id, commit) in repository.commits(tip, &|id| self.commits.contains_key(id)) {
+            for (id, commit) in objects.commits(tip, &|id| self.commits.contains_key(id)) {
                 let known = |id: &str| self.blobs.contains_key(id);
-                let (files, contents) = repository.files(&commit.tree, &known);
+                let (files, contents) = objects.files(&commit.tree, &known);
                 for content in contents {
                     self.put_blob(&content);
                 }
