@@ -865,6 +865,7 @@ fn reason_of_gitlab_is_reported_at_the_timeout() {
         ("discussions_not_resolved", "a thread is not resolved"),
         ("ci_still_running", "its pipeline is still running"),
         ("moon_phase", "GitLab reports `moon_phase`"),
+        ("moon\u{1b}[2J\n", "GitLab reports `moon\\u{1b}[2J\\u{a}`"),
     ] {
         fake.store().gitlab.status = Some(status);
         reports(run(&world, &hosted::LOOK).exits(3), reason);

@@ -10,13 +10,19 @@ use super::{
     merge_status::{self, MergeStatus},
 };
 use crate::{
-    base::error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted::short,
+    },
     forge::{
         BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, Mergeable, MergedPull,
         Merger, NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Request},
     },
 };
+
+/// The maximum width of an unknown word, in columns.
+const WORD_WIDTH: usize = 60;
 
 /// The prefixes of drafts (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
 const DRAFT: DraftPrefixes = DraftPrefixes(&["Draft:", "[Draft]", "(Draft)", "Draft -"]);
@@ -128,7 +134,10 @@ impl Row {
         let word = self.detailed_merge_status.as_deref().unwrap_or_default();
         match merge_status::parse(word) {
             Some((status, reason)) => (status, reason.to_owned()),
-            None => (MergeStatus::Unknown, format!("GitLab reports `{word}`")),
+            None => {
+                let word = short(word, WORD_WIDTH);
+                (MergeStatus::Unknown, format!("GitLab reports `{word}`"))
+            }
         }
     }
 
@@ -326,6 +335,24 @@ impl Gitlab {
             ..Error::about(Class::Refused, what, reason)
         }
         .help("change promote.title or rollback.title, or use --pr draft"))
+    }
+
+    #[test]
+    fn unknown_status_is_escaped_and_short() {
+        let word = format!("moon\u{1b}[31m\n{}", "x".repeat(5000));
+        let row: Row = serde_json::from_value(json!({
+            "iid": 1, "web_url": "https://git.example/a/b/-/merge_requests/1", "title": "one",
+            "state": "opened", "source_branch": "x", "target_branch": "main",
+            "detailed_merge_status": word,
+        }))
+        .unwrap();
+        let (status, reason) = row.status();
+        assert_eq!(status, MergeStatus::Unknown);
+        assert!(
+            reason.starts_with("GitLab reports `moon\\u{1b}[31m\\u{a}xxx"),
+            "{reason}"
+        );
+        assert!(reason.chars().count() < 100, "{reason}");
     }
 
     pub(crate) async fn shows(&self, number: u64, head: &str) -> Result<bool, Error> {
