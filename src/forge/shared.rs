@@ -270,8 +270,7 @@ impl Http {
     ) -> Result<T, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
-            let hint = "the branch does not exist: correct forge.base";
-            return Err(reply.error().class(Class::Refused).help(hint));
+            return Err(reply.error().class(Class::Refused).help(MISSING_BASE));
         }
         reply.expect(&[200])
     }
@@ -381,6 +380,9 @@ impl Http {
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
 
 /// The remedy for a token with which no checks start.
+/// The remedy for a missing base branch.
+pub(super) const MISSING_BASE: &str = "the branch does not exist: correct forge.base";
+
 pub(crate) const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
                                  with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
 

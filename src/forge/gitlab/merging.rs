@@ -6,7 +6,7 @@
 //! The pipelines and statuses of commits.
 
 use reqwest::Method;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus, pull_requests::Row};
@@ -176,14 +176,6 @@ impl Gitlab {
             }
         }
         Ok(of_branch.into_iter().find(|row| row.sha == commit))
-    }
-
-    pub(crate) async fn check_base(&self, branch: &str) -> Result<(), Error> {
-        let what = format!("reading what {branch} requires");
-        let path = ["repository", "branches", branch];
-        let request = self.request(Method::GET, &path, what).await?;
-        self.http.base_branch::<IgnoredAny>(&request).await?;
-        Ok(())
     }
 
     pub(crate) async fn required_contexts(&self) -> Result<Option<Vec<String>>, Error> {
