@@ -11,11 +11,12 @@ use super::{
     gitea::Gitea,
     github::Github,
     gitlab::{Gitlab, PIPELINE},
+    shared::MISSING_BASE,
     target::NO_DISPATCH,
 };
 use crate::{
     base::{
-        error::Error,
+        error::{Class, Error},
         http::{Policy, ServerTime},
     },
     git::NewFile,
@@ -380,13 +381,13 @@ impl Forge {
         }
     }
 
-    /// Fails if the branch does not exist, on a forge that requires the same of every branch: there,
-    /// [`Self::required_contexts`] does not read it.
+    /// Fails if the configured base branch does not exist.
     pub(crate) async fn check_base(&self, branch: &str) -> Result<(), Error> {
-        match self {
-            Self::Github(_) | Self::Gitea(_) => Ok(()),
-            Self::Gitlab(gitlab) => gitlab.check_base(branch).await,
+        if self.branch(branch).await?.is_some() {
+            return Ok(());
         }
+        let what = format!("{}: reading what {branch} requires", self.name());
+        Err(Error::about(Class::Refused, what, "it is not found").help(MISSING_BASE))
     }
 
     /// Whether the forge may have deleted reports about a commit because of its age. Gitea and Forgejo keep statuses as

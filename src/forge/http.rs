@@ -6,6 +6,7 @@
 mod reply;
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     time::{Duration, SystemTime},
 };
@@ -128,7 +129,7 @@ pub(super) struct Request {
     pub(super) method: Method,
     /// The segments below the base of the API, or below the root if the first one is empty.
     pub(super) path: Vec<String>,
-    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) query: Vec<(Cow<'static, str>, String)>,
     pub(super) body: Option<Value>,
     pub(super) idempotency: Idempotency,
     /// Requests the resource only if it changed since the server sent this `ETag`.
@@ -156,7 +157,8 @@ pub(super) enum Paging {
     /// and Forgejo).
     Counted,
     /// By the number of the next page in a header, which is empty on the last one (GitLab). The total is
-    /// missing in long listings.
+    /// missing in long listings. A listing by keyset has the URL of the next page instead, in the header `Link`
+    /// (<https://docs.gitlab.com/api/rest/#keyset-based-pagination>).
     NextPage,
 }
 
@@ -215,7 +217,7 @@ impl Request {
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Display) -> Self {
-        self.query.push((name, value.to_string()));
+        self.query.push((name.into(), value.to_string()));
         self
     }
 
@@ -550,8 +552,9 @@ impl Http {
         read: impl Fn(&Reply) -> Result<Vec<Option<T>>, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut all = Vec::new();
-        for number in 1..=MAX_PAGES {
-            let reply = self.send(&request.clone().query("page", number)).await?;
+        let mut page = request.clone().query("page", 1);
+        for number in 2..=MAX_PAGES + 1 {
+            let reply = self.send(&page).await?;
             let entries = read(&reply)?;
             let is_empty = entries.is_empty();
             all.extend(entries);
@@ -562,6 +565,10 @@ impl Http {
                     Error::unavailable(&request.what, "the listing contains a null entry")
                 });
             }
+            page = match reply.keyset_link(paging) {
+                Some(link) => self.linked(request, link)?,
+                None => request.clone().query("page", number),
+            };
         }
         Err(too_many_pages(&request.what))
     }

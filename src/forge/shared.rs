@@ -35,7 +35,8 @@ pub(super) struct MergedRow<S> {
 
 #[derive(Deserialize)]
 pub(super) struct AccountRow {
-    login: String,
+    #[serde(alias = "username")]
+    pub(super) login: String,
 }
 
 impl AccountRow {
@@ -270,8 +271,7 @@ impl Http {
     ) -> Result<T, Error> {
         let reply = self.send(request).await?;
         if reply.status == 404 {
-            let hint = "the branch does not exist: correct forge.base";
-            return Err(reply.error().class(Class::Refused).help(hint));
+            return Err(reply.error().class(Class::Refused).help(MISSING_BASE));
         }
         reply.expect(&[200])
     }
@@ -380,6 +380,9 @@ impl Http {
 /// The reason for which every write to an archived repository is refused.
 pub(super) const ARCHIVED: &str = "the repository is archived: it is read-only";
 
+/// The remedy for a missing base branch.
+pub(super) const MISSING_BASE: &str = "the branch does not exist: correct forge.base";
+
 /// The remedy for a token with which no checks start.
 pub(crate) const ANOTHER_TOKEN: &str = "use the token of a GitHub App (actions/create-github-app-token) or a fine-grained token of a user, \
                                  with `contents: write` and `pull-requests: write`, as REPIN_FORGE_TOKEN";
@@ -456,6 +459,14 @@ impl Permission {
 }
 
 impl Verdict {
+    pub(super) fn unknown(reason: impl Into<String>) -> Self {
+        Self::Unknown(reason.into())
+    }
+
+    pub(super) fn lacks(reason: impl Into<String>, hint: &str) -> Self {
+        Self::Lacks(reason.into(), hint.to_owned())
+    }
+
     /// The verdict of a write that would be refused with this error.
     pub(super) fn of_refusal(error: &Error) -> Self {
         Self::Lacks(error.to_string(), error.help.clone().unwrap_or_default())

@@ -4,24 +4,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread,
 };
 
 use regex::Regex;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::support::{
     registry::{PASSWORD, Protection, Registry, USER, push_layout},
+    release::{self, VERSION},
     world::{REV_A, REV_B, World, world},
 };
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,32 +40,6 @@ fn target() -> String {
     format!("{}-{system}", std::env::consts::ARCH)
 }
 
-/// Serves the files below a directory, without an end.
-fn serve(directory: PathBuf) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let request = lines.next().unwrap().unwrap();
-            lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
-            let path = request.split(' ').nth(1).unwrap().trim_start_matches('/');
-            let (status, body) = match fs::read(directory.join(path)) {
-                Ok(body) => ("200 OK", body),
-                Err(_) => ("404 Not Found", Vec::new()),
-            };
-            let length = body.len();
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            stream.write_all(&body).unwrap();
-        }
-    });
-    format!("http://{address}")
-}
-
 /// The state of a job in a runner.
 struct Job {
     world: World,
@@ -90,7 +59,7 @@ impl Job {
         let world = world();
         let programs = world.path("programs");
         fs::create_dir(&programs).unwrap();
-        let releases = serve(world.path("releases"));
+        let releases = release::serve(world.path("releases"));
         let job = Self {
             inputs: [("releases", releases.clone())].into(),
             github: [("action_ref", format!("v{VERSION}"))].into(),
@@ -100,30 +69,13 @@ impl Job {
             programs,
             system: std::env::var("PATH").unwrap_or_default(),
         };
-        job.release(VERSION, &program());
+        job.release(VERSION, &release::program());
         job
     }
 
     /// Publishes a release with a script as its program.
     fn release(&self, version: &str, script: &str) -> String {
-        let name = format!("repin-{version}-{}", target());
-        let compressor = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        let mut archive = tar::Builder::new(compressor);
-        let mut header = tar::Header::new_gnu();
-        header.set_size(script.len() as u64);
-        header.set_mode(0o755);
-        let path = format!("{name}/repin");
-        archive
-            .append_data(&mut header, path, script.as_bytes())
-            .unwrap();
-        let bytes = archive.into_inner().unwrap().finish().unwrap();
-        let sum = hex::encode(Sha256::digest(&bytes));
-        let directory = format!("releases/v{version}");
-        self.world
-            .write(&format!("{directory}/{name}.tar.gz"), bytes);
-        let sums = format!("{}  other.tar.gz\n{sum}  {name}.tar.gz\n", "0".repeat(64));
-        self.world.write(&format!("{directory}/SHA256SUMS"), sums);
-        sum
+        release::publish(&self.world, version, &target(), script)
     }
 
     fn with(mut self, input: &'static str, value: impl Into<String>) -> Self {
@@ -236,11 +188,6 @@ impl Job {
     }
 }
 
-/// A script that is the built program.
-fn program() -> String {
-    format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_repin"))
-}
-
 fn text(ran: &Output) -> String {
     String::from_utf8_lossy(&[&ran.stdout[..], &ran.stderr[..]].concat()).into_owned()
 }
@@ -348,7 +295,7 @@ fn bytes_that_do_not_verify_are_not_installed() {
 #[test]
 fn a_given_checksum_needs_no_list() {
     let job = Job::new();
-    let sum = job.release(VERSION, &program());
+    let sum = job.release(VERSION, &release::program());
     fs::remove_file(job.world.path(&sums())).unwrap();
     let mut job = job.with("sha256", sum);
     job.installed();

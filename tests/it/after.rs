@@ -318,8 +318,12 @@ fn base_branch_determines_gates_without_configuration() {
         }
     }
     for kind in SERVERS {
-        let (world, fake) = hosted(kind, "base: nowhere");
-        for requires_pipelines in [false, true] {
+        for (settings, requires_pipelines) in [
+            ("base: nowhere", false),
+            ("base: nowhere", true),
+            ("base: nowhere, gates: [ci]", false),
+        ] {
+            let (world, fake) = hosted(kind, settings);
             fake.store().gitlab.requires_pipelines = requires_pipelines;
             let ran = run(&world, &["gates", "--ref", "main"]).exits(1);
             let reason = "reading what nowhere requires";

@@ -865,6 +865,7 @@ fn reason_of_gitlab_is_reported_at_the_timeout() {
         ("discussions_not_resolved", "a thread is not resolved"),
         ("ci_still_running", "its pipeline is still running"),
         ("moon_phase", "GitLab reports `moon_phase`"),
+        ("moon\u{1b}[2J\n", "GitLab reports `moon\\u{1b}[2J\\n`"),
     ] {
         fake.store().gitlab.status = Some(status);
         reports(run(&world, &hosted::LOOK).exits(3), reason);
@@ -1395,8 +1396,53 @@ fn status_shows_the_open_merge_request() {
         &world.run(&["status"]),
         "help: set REPIN_FORGE_TOKEN to a token that may read merge requests",
     );
+    shows(
+        &world.run(&["status", "--all"]),
+        "warning: merge requests not read:",
+    );
     fake.store().close(1);
     shows(&run(&world, &["status"]), "no merge request");
+}
+
+/// Such a listing has the URL of its next page, but no numbers of pages
+/// (<https://docs.gitlab.com/api/rest/#keyset-based-pagination>).
+#[test]
+fn listing_by_keyset_follows_its_links() {
+    let (world, fake) = opened("base: main");
+    let world = world.with_git();
+    // The merge request of the set is the last one.
+    for name in ["one", "two"] {
+        let commit = fake.store().push(name, "work", &[("x", name)]);
+        fake.store().open_pull(name, &commit);
+    }
+    let status = |server: &str| {
+        let before = fake.asked().len();
+        fake.store().gitlab.keyset = Some(server.to_owned());
+        let ran = run(&world, &["status"]);
+        let mut asked = fake.asked().split_off(before);
+        asked.retain(|line| line.contains("cursor="));
+        (ran, asked)
+    };
+    let (ran, asked) = status("");
+    assert!(ran.stdout.contains("!1 promote"), "{}", ran.stdout);
+    assert_eq!(asked.len(), 2, "{asked:#?}");
+    // Nothing else receives the token.
+    let path = "/api/v4/projects/7/merge_requests";
+    let own = fake.server.url();
+    for server in [
+        "http://elsewhere.invalid",
+        &own.replace("http:", "https:"),
+        &own.replace("127.0.0.1", "localhost"),
+        &format!("{own}/other"),
+    ] {
+        let (ran, asked) = status(server);
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        let expected = format!("its next page is at another address: {server}{path}");
+        assert!(output.contains(&expected), "{output}");
+        assert_ne!(ran.code, 0);
+        assert_eq!(asked, [] as [String; 0]);
+    }
 }
 
 #[test]

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{markdown, schema::Schema};
+use crate::support::{
+    components::{Component, scripts},
+    markdown,
+    schema::Schema,
+};
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,43 +41,21 @@ fn guide() -> Value {
     yaml(&file)
 }
 
-/// The header and the jobs of the guide's block with inputs.
-fn guide_with_inputs() -> (Value, Value) {
+/// The guide's block with inputs.
+fn guide_with_inputs() -> Component {
     let text = guide_text();
     let mut blocks = markdown::blocks(&text).into_iter();
     let block = blocks.find(|block| block.text.starts_with("spec:"));
-    with_defaults(&block.unwrap().text)
+    Component::parse(&block.unwrap().text)
 }
 
-/// The header and the jobs of a component.
-fn component(name: &str) -> (Value, Value) {
-    with_defaults(&fs::read_to_string(top().join("templates").join(name)).unwrap())
-}
-
-/// A header and its jobs, with the defaults of its inputs. GitLab inserts them into the text before it parses the jobs.
-fn with_defaults(text: &str) -> (Value, Value) {
-    let (header, jobs) = text.split_once("\n---\n").unwrap();
-    let header = yaml(header);
-    let mut jobs = jobs.to_owned();
-    for (input, facts) in header["spec"]["inputs"].as_object().unwrap() {
-        let value = match &facts["default"] {
-            Value::Null => "check".to_owned(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        jobs = jobs.replace(&format!("$[[ inputs.{input} ]]"), &value);
-    }
-    assert!(!jobs.contains("$[["), "an unknown input: {jobs}");
-    (header, yaml(&jobs))
-}
-
-/// The lines of a job's scripts.
-fn scripts(job: &Value) -> Vec<String> {
-    let lists = ["before_script", "script"].map(|key| job[key].as_array());
-    let lines = lists.into_iter().flatten().flatten();
-    lines
-        .map(|line| line.as_str().unwrap().to_owned())
-        .collect()
+/// The components, and inputs that they require.
+fn components() -> [(Component, &'static [(&'static str, &'static str)]); 3] {
+    [
+        (Component::read("check.yml"), &[]),
+        (Component::read("repin.yml"), &[("command", "check")]),
+        (guide_with_inputs(), &[]),
+    ]
 }
 
 fn jobs(file: &Value) -> BTreeMap<&String, &Value> {
@@ -88,21 +70,17 @@ fn jobs_of_gitlab_follow_its_schema() {
     let schema = schema();
     assert!(!schema.is_valid(&yaml("job: { script: [x], rules: 3 }")));
     assert_eq!(schema.validate(&guide()), Ok(()));
-    for (header, jobs) in [
-        component("check.yml"),
-        component("repin.yml"),
-        guide_with_inputs(),
-    ] {
-        assert_eq!(schema.validate(&jobs), Ok(()), "{jobs}");
-        assert_eq!(schema.validate(&header), Ok(()), "{header}");
+    for (component, inputs) in components() {
+        assert_eq!(schema.validate(&component.jobs(inputs)), Ok(()));
+        assert_eq!(schema.validate(&component.header), Ok(()));
     }
 }
 
 #[test]
 fn rollback_with_inputs_equals_the_one_without() {
-    let (guide, (_, with_inputs)) = (guide(), guide_with_inputs());
+    let (guide, with_inputs) = (guide(), guide_with_inputs().jobs(&[]));
     assert_eq!(with_inputs["rollback"], guide["rollback"]);
-    assert_eq!(guide["rollback"]["variables"]["ROLLBACK_TO"], "");
+    assert_eq!(guide["rollback"]["variables"]["ROLLBACK_TO"], "previous");
     let group = &guide["rollback"]["resource_group"];
     assert!(group.is_string() && *group == guide["promote"]["resource_group"]);
 }
@@ -133,10 +111,9 @@ fn every_job_of_gitlab_installs_repin() {
             "{name}"
         );
     }
-    let shared = guide[".repin"].clone();
-    let (_, check) = component("check.yml");
-    let (_, repin) = component("repin.yml");
-    for job in [&shared, &check["repin-check"], &repin["repin"]] {
+    let [(check, inputs), (repin, command), _] = components();
+    let (check, repin) = (check.jobs(inputs), repin.jobs(command));
+    for job in [&guide[".repin"], &check["repin-check"], &repin["repin"]] {
         let lines = scripts(job);
         let at = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
         assert!(at("curl") < at("sha256sum --check") && at("sha256sum") < at("tar -xzf"));
@@ -146,7 +123,7 @@ fn every_job_of_gitlab_installs_repin() {
 /// A change of the policy in a merge request is compared with the target branch only with `--remote`.
 #[test]
 fn checks_of_merge_requests_compare_the_policy() {
-    let (guide, check) = (guide(), component("check.yml").1);
+    let (guide, check) = (guide(), Component::read("check.yml").jobs(&[]));
     for job in [&guide["repin-check"], &check["repin-check"]] {
         let lines = scripts(job);
         let call = lines
@@ -163,12 +140,8 @@ fn checks_of_merge_requests_compare_the_policy() {
 #[test]
 fn scripts_of_gitlab_are_shell() {
     let mut count = 0;
-    for file in [
-        guide(),
-        guide_with_inputs().1,
-        component("check.yml").1,
-        component("repin.yml").1,
-    ] {
+    let with_inputs = components().map(|(component, inputs)| component.jobs(inputs));
+    for file in with_inputs.into_iter().chain([guide()]) {
         for job in file.as_object().unwrap().values() {
             for line in scripts(job) {
                 count += 1;

@@ -52,6 +52,7 @@ mod github;
 mod gitlab;
 mod gitlab_ci;
 mod gitlab_client;
+mod gitlab_components;
 mod gitlab_jobs;
 mod globs;
 mod history_page;

@@ -399,9 +399,7 @@ impl Screen<'_> {
     }
 
     fn not_read(&mut self, row: &NotRead) {
-        let what = row.what.replace('_', " ");
-        let what = what.replace("pull request", self.view.words.pull_request);
-        let mut lines = vec![format!("{what}: {}", plain(&row.reason))];
+        let mut lines = vec![format!("{}: {}", row.name(), plain(&row.reason))];
         lines.extend(
             row.hint
                 .as_deref()
@@ -578,7 +576,7 @@ pub(crate) fn unread_pull_requests(documents: &[&StatusDocument]) -> String {
 
 /// The warning about unread information. `sets`: the sets that it is about.
 fn unread(row: &NotRead, sets: &str) -> String {
-    let (what, reason) = (row.what.replace('_', " "), plain(&row.reason));
+    let (what, reason) = (row.name(), plain(&row.reason));
     let mut text = format!("warning: {what}{sets} not read: {reason}\n");
     if let Some(hint) = &row.hint {
         let _ = writeln!(text, "  = help: {}", plain(hint));
@@ -670,6 +668,7 @@ mod tests {
             what: PULL_REQUESTS,
             reason: "no token".to_owned(),
             hint: None,
+            words: Words::PULL_REQUEST,
         });
         let text = printed(&document, false);
         let incomplete =

@@ -1,6 +1,5 @@
 //! Branches and commits by their names.
 
-use reqwest::Method;
 use serde::Deserialize;
 
 use super::Gitlab;
@@ -41,9 +40,7 @@ impl Gitlab {
 
     pub(super) async fn branch_row(&self, name: &str) -> Result<Option<BranchRow>, Error> {
         let what = format!("reading the branch {name}");
-        let path = ["repository", "branches", name];
-        let request = self.request(Method::GET, &path, what).await?;
-        self.http.find(&request, &[404]).await
+        self.find(&["repository", "branches", name], what).await
     }
 
     pub(crate) async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
@@ -57,8 +54,6 @@ impl Gitlab {
 
     pub(super) async fn commit_row(&self, reference: &str) -> Result<Option<CommitRow>, Error> {
         let what = format!("looking up {reference}");
-        let path = ["repository", "commits", reference];
-        let request = self.request(Method::GET, &path, what).await?;
-        self.http.find(&request, &[404]).await
+        self.find(&["repository", "commits", reference], what).await
     }
 }

@@ -6,10 +6,14 @@
 //! The pipelines and statuses of commits.
 
 use reqwest::Method;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{ANOTHER_TOKEN, Gitlab, merge_status::MergeStatus, pull_requests::Row};
+use super::{
+    ANOTHER_TOKEN, Gitlab,
+    merge_status::MergeStatus,
+    pull_requests::{NumberRow, Row},
+};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -50,13 +54,8 @@ struct StatusRow {
 
 #[derive(Deserialize)]
 struct TrainRow {
-    merge_request: TrainMember,
+    merge_request: NumberRow,
     status: String,
-}
-
-#[derive(Deserialize)]
-struct TrainMember {
-    iid: u64,
 }
 
 /// The result of a job or a pipeline, by its status. `passes`: whether GitLab continues although it did not
@@ -111,12 +110,8 @@ impl Gitlab {
         if let Some(pipeline) = pipeline.as_ref().filter(|known| known.sha != commit) {
             rows.extend(self.status_rows(&pipeline.sha).await?);
         }
-        let mut statuses = Vec::new();
-        for row in rows {
-            if counts(row.reference.as_deref(), pull) {
-                statuses.push(row.status());
-            }
-        }
+        rows.retain(|row| counts(row.reference.as_deref(), pull));
+        let mut statuses: Vec<_> = rows.into_iter().map(StatusRow::status).collect();
         if let Some(pipeline) = pipeline {
             let skipped = self.project().await?.allow_merge_on_skipped_pipeline;
             let passes = pipeline.status == "skipped" && skipped == Some(true);
@@ -178,14 +173,6 @@ impl Gitlab {
         Ok(of_branch.into_iter().find(|row| row.sha == commit))
     }
 
-    pub(crate) async fn check_base(&self, branch: &str) -> Result<(), Error> {
-        let what = format!("reading what {branch} requires");
-        let path = ["repository", "branches", branch];
-        let request = self.request(Method::GET, &path, what).await?;
-        self.http.base_branch::<IgnoredAny>(&request).await?;
-        Ok(())
-    }
-
     pub(crate) async fn required_contexts(&self) -> Result<Option<Vec<String>>, Error> {
         let required = self.project().await?.only_allow_merge_if_pipeline_succeeds;
         let contexts = (required == Some(true)).then(|| PIPELINE.to_owned());
@@ -222,7 +209,7 @@ impl Gitlab {
         if self.method == MergeMethod::Auto || allowed.contains(&self.method.as_str()) {
             return Ok(());
         }
-        let what = format!("GitLab: merging into {}", self.full_name());
+        let what = format!("GitLab: merging into {}", self.full_name);
         let target = "the project";
         Err(shared::method_refused(what, self.method, target, &allowed))
     }
@@ -232,14 +219,10 @@ impl Gitlab {
         if let Some(pull) = pull
             && let Some(row) = self.row(pull.number).await?
         {
-            match row.status().0 {
-                MergeStatus::Rebase | MergeStatus::Conflict => return Ok(true),
-                MergeStatus::Ready => return Ok(false),
-                MergeStatus::Check
-                | MergeStatus::Pipeline
-                | MergeStatus::Change
-                | MergeStatus::Edit
-                | MergeStatus::Unknown => {}
+            let (status, _) = row.status();
+            let is_outdated = matches!(status, MergeStatus::Rebase | MergeStatus::Conflict);
+            if is_outdated || status == MergeStatus::Ready {
+                return Ok(is_outdated);
             }
         }
         Ok(self.project().await?.requires_up_to_date())
@@ -274,7 +257,7 @@ impl Gitlab {
         let squash = self.squashes(project);
         body.insert("squash".to_owned(), json!(squash));
         if auto {
-            let name = self.auto_merge_parameter(project).await?;
+            let name = self.auto_merge_parameter().await?;
             body.insert(name.to_owned(), json!(true));
         }
         let mut request = if project.merge_trains_enabled == Some(true) {
@@ -284,7 +267,7 @@ impl Gitlab {
         } else {
             if let Some(message) = self.message_of(pull, head).await? {
                 let (title, rest) = message.split_once("\n\n").unwrap_or((&message, ""));
-                let reference = format!("See merge request {}!{number}", self.full_name());
+                let reference = format!("See merge request {}!{number}", self.full_name);
                 let merge = format!("{title}\n\n{reference}\n\n{rest}");
                 body.insert("merge_commit_message".to_owned(), json!(merge.trim_end()));
                 if squash {
@@ -407,13 +390,9 @@ impl Gitlab {
         let path = ["merge_trains", &pull.base];
         let request = self.request(Method::GET, &path, what).await?;
         let request = request.query("scope", "active").query("sort", "asc");
-        let mut rows = self
-            .http
-            .pages(&request, Paging::NextPage)
-            .await?
-            .into_iter();
+        let rows = self.http.pages(&request, Paging::NextPage).await?;
         let is_own = |(_, row): &(u64, TrainRow)| row.merge_request.iid == pull.number;
-        if let Some((position, row)) = (1..).zip(&mut rows).find(is_own) {
+        if let Some((position, row)) = (1..).zip(rows).find(is_own) {
             return Ok(Queue::Waiting(position, self.http.clean(&row.status)));
         }
         // One that the train merges is not on it any more.

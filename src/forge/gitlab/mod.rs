@@ -9,17 +9,18 @@ mod fleet;
 mod issues;
 mod merge_status;
 mod merging;
+mod project;
 mod pull_requests;
 mod repository;
 
 use std::rc::Rc;
 
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use super::{
     Item, MergeMethod, Settings, Sign, Target, Token, Words,
-    fleet::RepositoryName,
     http::{Http, Request},
     token::TokenHeader,
 };
@@ -27,22 +28,22 @@ use crate::base::error::{Class, Error};
 
 pub(super) use fleet::GitlabFleet;
 pub(super) use merging::PIPELINE;
-use repository::Project;
+pub(super) use project::Facts;
+use project::Project;
 
 /// A project on GitLab.
 #[derive(Debug)]
 pub(crate) struct Gitlab {
     pub(super) http: Rc<Http>,
-    /// Its groups, with slashes in between.
-    owner: String,
-    name: String,
+    /// Its groups and its name, with slashes in between.
+    full_name: String,
     /// The configured merge method.
     method: MergeMethod,
     /// Whether commits are signed.
     pub(super) sign: Sign,
     /// Whether a merge may be requested without a pipeline.
     pub(super) merges_unchecked: bool,
-    project: OnceCell<Project>,
+    project: Rc<OnceCell<Project>>,
 }
 
 impl Gitlab {
@@ -53,37 +54,27 @@ impl Gitlab {
         method: MergeMethod,
         sign: Sign,
     ) -> Result<Self, Error> {
+        let (header, merges_unchecked) = (TokenHeader::Private, settings.merges_unchecked);
+        let http = Rc::new(Http::new(&target.api, token, header, settings)?);
+        let full_name = format!("{}/{}", target.owner, target.name);
         Ok(Self {
-            merges_unchecked: settings.merges_unchecked,
-            http: Rc::new(Http::new(
-                &target.api,
-                token,
-                TokenHeader::Private,
-                settings,
-            )?),
-            owner: target.owner.clone(),
-            name: target.name.clone(),
             method,
             sign,
-            project: OnceCell::new(),
+            merges_unchecked,
+            ..Self::read_only(&http, full_name)
         })
     }
 
     /// A project that is only read.
-    fn read_only(http: &Rc<Http>, repository: &RepositoryName) -> Self {
+    fn read_only(http: &Rc<Http>, full_name: String) -> Self {
         Self {
             http: Rc::clone(http),
-            owner: repository.owner.clone(),
-            name: repository.name.clone(),
+            project: http.server.gitlab.project(&full_name),
+            full_name,
             method: MergeMethod::Auto,
             sign: Sign::Never,
             merges_unchecked: false,
-            project: OnceCell::new(),
         }
-    }
-
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
     }
 
     /// A request below the project. A segment of the path may contain slashes.
@@ -102,6 +93,16 @@ impl Gitlab {
         let path = path.iter().map(|&part| part.to_owned());
         request.path.extend([project].into_iter().chain(path));
         Ok(request)
+    }
+
+    /// The response to a request below the project; `None` if it is 404.
+    async fn find<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        what: String,
+    ) -> Result<Option<T>, Error> {
+        let request = self.request(Method::GET, path, what).await?;
+        self.http.find(&request, &[404]).await
     }
 
     /// A request below a merge request or an issue. `verb`: the part of its purpose before their number.

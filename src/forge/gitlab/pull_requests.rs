@@ -6,17 +6,23 @@ use serde_json::json;
 
 use super::{
     ANOTHER_TOKEN, Gitlab,
-    issues::joined_labels,
     merge_status::{self, MergeStatus},
 };
 use crate::{
-    base::error::{Class, Error},
+    base::{
+        error::{Class, Error},
+        untrusted::short,
+    },
     forge::{
         BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, Mergeable, MergedPull,
-        Merger, NewPull, Poll, Pull, PullState, Pulls, Readiness,
+        NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Request},
+        shared::AccountRow,
     },
 };
+
+/// The maximum width of an unknown word, in columns.
+const WORD_WIDTH: usize = 60;
 
 /// The prefixes of drafts (<https://docs.gitlab.com/user/project/merge_requests/drafts/>).
 const DRAFT: DraftPrefixes = DraftPrefixes(&["Draft:", "[Draft]", "(Draft)", "Draft -"]);
@@ -43,14 +49,14 @@ pub(super) struct Row {
     pub(super) merge_error: Option<String>,
     merge_when_pipeline_succeeds: Option<bool>,
     merged_at: Option<String>,
-    merge_user: Option<User>,
+    merge_user: Option<AccountRow>,
     diff_refs: Option<DiffRefs>,
     rebase_in_progress: Option<bool>,
 }
 
 #[derive(Deserialize)]
-struct User {
-    username: String,
+pub(super) struct NumberRow {
+    pub(super) iid: u64,
 }
 
 #[derive(Deserialize)]
@@ -61,15 +67,8 @@ struct DiffRefs {
 impl Row {
     pub(super) fn pull(self, project: u64) -> Pull {
         let (status, reason) = self.status();
-        let merge_delay = match status {
-            MergeStatus::Ready | MergeStatus::Check => None,
-            MergeStatus::Pipeline
-            | MergeStatus::Conflict
-            | MergeStatus::Rebase
-            | MergeStatus::Change
-            | MergeStatus::Edit
-            | MergeStatus::Unknown => Some(reason),
-        };
+        let has_reason = !matches!(status, MergeStatus::Ready | MergeStatus::Check);
+        let merge_delay = has_reason.then_some(reason);
         let state = match self.state.as_str() {
             "merged" => PullState::Merged(self.merge_commit()),
             // GitLab locks a merge request while it merges it.
@@ -113,10 +112,7 @@ impl Row {
             mergeable,
             merge_delay,
             head_exists: true,
-            merged_by: self.merge_user.map(|user| Merger {
-                login: user.username,
-                is_workflow_run: false,
-            }),
+            merged_by: self.merge_user.map(|user| user.merger(&[])),
         }
     }
 
@@ -126,10 +122,11 @@ impl Row {
             return (MergeStatus::Check, "GitLab is rebasing it".to_owned());
         }
         let word = self.detailed_merge_status.as_deref().unwrap_or_default();
-        match merge_status::parse(word) {
-            Some((status, reason)) => (status, reason.to_owned()),
-            None => (MergeStatus::Unknown, format!("GitLab reports `{word}`")),
+        if let Some((status, reason)) = merge_status::parse(word) {
+            return (status, reason.to_owned());
         }
+        let word = short(word, WORD_WIDTH);
+        (MergeStatus::Unknown, format!("GitLab reports `{word}`"))
     }
 
     pub(super) fn is_at(&self, commit: &str) -> bool {
@@ -234,7 +231,7 @@ impl Gitlab {
             Some(MergedPull {
                 number: row.iid,
                 date: row.merged_at?,
-                by: row.merge_user.map(|user| user.username),
+                by: row.merge_user.map(|user| user.login),
             })
         }))
     }
@@ -256,7 +253,7 @@ impl Gitlab {
             "squash": self.squashes(project),
         });
         if !new.labels.is_empty() {
-            body["labels"] = joined_labels(new.labels).into();
+            body["labels"] = new.labels.join(",").into();
         }
         let what = format!("opening the merge request of {}", new.head);
         let request = self.request(Method::POST, &["merge_requests"], what);
@@ -337,6 +334,24 @@ impl Gitlab {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_status_is_escaped_and_short() {
+        let word = format!("moon\u{1b}[31m\n{}", "x".repeat(5000));
+        let row: Row = serde_json::from_value(json!({
+            "iid": 1, "web_url": "https://git.example/a/b/-/merge_requests/1", "title": "one",
+            "state": "opened", "source_branch": "x", "target_branch": "main",
+            "detailed_merge_status": word,
+        }))
+        .unwrap();
+        let (status, reason) = row.status();
+        assert_eq!(status, MergeStatus::Unknown);
+        assert!(
+            reason.starts_with("GitLab reports `moon\\u{1b}[31m\\nxxx"),
+            "{reason}"
+        );
+        assert!(reason.chars().count() < 100, "{reason}");
+    }
 
     #[test]
     fn unfinished_check_is_no_conflict() {

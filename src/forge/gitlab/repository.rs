@@ -1,10 +1,13 @@
-//! The project, the permissions of a token, and the version of the server.
+//! The permissions of a token, and the version of the server.
 
 use regex::Regex;
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{ANOTHER_TOKEN, Gitlab, OF_JOB};
+use super::{
+    ANOTHER_TOKEN, Gitlab, OF_JOB,
+    project::{Project, TokenRow},
+};
 use crate::{
     base::error::{Class, Error},
     forge::{
@@ -14,9 +17,6 @@ use crate::{
     },
 };
 
-/// The access level of the role Developer.
-const DEVELOPER: u64 = 30;
-
 /// The access level of the role Maintainer.
 const MAINTAINER: u64 = 40;
 
@@ -25,45 +25,6 @@ const OLDEST: (u32, u32) = (16, 4);
 
 /// The version in which `merge_when_pipeline_succeeds` was renamed to `auto_merge`.
 const AUTO_MERGE: (u32, u32) = (17, 11);
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Project {
-    pub(super) id: u64,
-    path_with_namespace: String,
-    default_branch: Option<String>,
-    visibility: Option<String>,
-    archived: Option<bool>,
-    empty_repo: Option<bool>,
-    /// Whether it is a copy that GitLab pulls from another server.
-    mirror: Option<bool>,
-    merge_requests_access_level: Option<String>,
-    issues_access_level: Option<String>,
-    permissions: Option<Permissions>,
-    merge_method: Option<String>,
-    squash_option: Option<String>,
-    pub(super) only_allow_merge_if_pipeline_succeeds: Option<bool>,
-    pub(super) allow_merge_on_skipped_pipeline: Option<bool>,
-    pub(super) merge_trains_enabled: Option<bool>,
-    pub(super) remove_source_branch_after_merge: Option<bool>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Permissions {
-    project_access: Option<Access>,
-    group_access: Option<Access>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Access {
-    access_level: u64,
-}
-
-#[derive(Deserialize)]
-struct TokenRow {
-    user_id: Option<u64>,
-    #[serde(default)]
-    scopes: Vec<String>,
-}
 
 #[derive(Deserialize)]
 struct ProtectedRow {
@@ -93,89 +54,6 @@ pub(super) enum Lookup {
     /// The new name if GitLab reports it.
     Moved(Option<String>, Error),
     Missing(Error),
-}
-
-impl Project {
-    /// The level of the role of the token's owner, if GitLab reports it.
-    fn role(&self) -> Option<u64> {
-        let permissions = self.permissions.as_ref()?;
-        let levels = [&permissions.project_access, &permissions.group_access];
-        let levels = levels.into_iter().flatten();
-        levels.map(|access| access.access_level).max()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.empty_repo == Some(true) || self.default_branch.is_none()
-    }
-
-    fn is_disabled(level: Option<&String>) -> bool {
-        level.is_some_and(|level| level == "disabled")
-    }
-
-    fn refusal(&self, reason: &str, hint: &str) -> Error {
-        let what = format!("GitLab: {}", self.path_with_namespace);
-        Error::about(Class::Denied, what, reason).help(hint)
-    }
-
-    /// The error of a setting that prevents every promotion.
-    pub(super) fn disabled(&self) -> Option<Error> {
-        if Self::is_disabled(self.merge_requests_access_level.as_ref()) {
-            let hint = "enable merge requests in the project's settings, or use --apply in a clone and push";
-            return Some(self.refusal("merge requests are disabled", hint));
-        }
-        let reason = "the project is a mirror: GitLab replaces its branches";
-        let mirror = || self.refusal(reason, "point forge.repository at the mirrored project");
-        (self.mirror == Some(true)).then(mirror)
-    }
-
-    /// The error of a setting or a role that prevents every promotion.
-    pub(super) fn unusable(&self) -> Option<Error> {
-        let role = self.role().filter(|role| *role < DEVELOPER).map(|role| {
-            let reason = format!("the role of the token is below Developer (access level {role})");
-            self.refusal(&reason, ANOTHER_TOKEN)
-        });
-        self.disabled().or(role)
-    }
-
-    pub(super) fn has_no_issues(&self) -> bool {
-        Self::is_disabled(self.issues_access_level.as_ref())
-    }
-
-    /// Whether a branch must contain its target's head before it can be merged.
-    pub(super) fn requires_up_to_date(&self) -> bool {
-        matches!(self.merge_method.as_deref(), Some("ff" | "rebase_merge"))
-    }
-
-    /// The configured methods that its settings allow.
-    pub(super) fn merge_methods(&self) -> Vec<&'static str> {
-        let option = self.squash_option.as_deref().unwrap_or("default_off");
-        let unsquashed = match self.merge_method.as_deref() {
-            Some("ff" | "rebase_merge") => MergeMethod::Rebase,
-            _ => MergeMethod::Merge,
-        };
-        let mut methods = Vec::new();
-        if option != "always" {
-            methods.push(unsquashed.as_str());
-        }
-        if option != "never" {
-            methods.push(MergeMethod::Squash.as_str());
-        }
-        methods
-    }
-}
-
-impl From<&Project> for Repo {
-    fn from(project: &Project) -> Self {
-        let role = project.role();
-        Self {
-            full_name: project.path_with_namespace.clone(),
-            default_branch: project.default_branch.clone().unwrap_or_default(),
-            push: Push::reported(role.map(|role| role >= DEVELOPER)),
-            scopes: None,
-            public: project.visibility.as_deref() == Some("public"),
-            archived: project.archived == Some(true),
-        }
-    }
 }
 
 /// The numbers of a version such as `17.11.0-ee`; `None` for a build without a number.
@@ -219,13 +97,10 @@ impl Gitlab {
     }
 
     /// The name of the parameter that schedules a merge.
-    pub(super) async fn auto_merge_parameter(
-        &self,
-        project: &Project,
-    ) -> Result<&'static str, Error> {
+    pub(super) async fn auto_merge_parameter(&self) -> Result<&'static str, Error> {
         let version = parse_version(&self.http.version(Kind::Gitlab).await?);
         let is_new = version.is_none_or(|version| version >= AUTO_MERGE);
-        let has_trains = project.merge_trains_enabled == Some(true);
+        let has_trains = self.project().await?.merge_trains_enabled == Some(true);
         Ok(match (is_new, has_trains) {
             (true, _) => "auto_merge",
             (false, true) => "when_pipeline_succeeds",
@@ -237,7 +112,7 @@ impl Gitlab {
     pub(super) async fn project(&self) -> Result<&Project, Error> {
         let read = async || match self.look_up().await? {
             Lookup::Present(project) if project.is_empty() => {
-                let what = format!("GitLab: {}", self.full_name());
+                let what = format!("GitLab: {}", self.full_name);
                 let reason = "the repository has no commit";
                 Err(Error::about(Class::Refused, what, reason)
                     .help("push the first commit, or correct forge.repository"))
@@ -260,7 +135,7 @@ impl Gitlab {
     /// such a token as none here (<https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access>).
     pub(super) async fn look_up(&self) -> Result<Lookup, Error> {
         self.check_kind_for_api()?;
-        let full_name = self.full_name();
+        let full_name = &self.full_name;
         let what = format!("GitLab: reading the project {full_name}");
         let mut request = Request::new(Method::GET, ["projects"], what);
         request.path.push(full_name.clone());
@@ -279,14 +154,14 @@ impl Gitlab {
         if reply.is_redirect() {
             let new = self.http.gitlab_new_name(&reply).await?;
             let error = match &new {
-                Some(new) => renamed(reply.what(), &full_name, new),
+                Some(new) => renamed(reply.what(), full_name, new),
                 None => self.http.redirected(&reply),
             };
             return Ok(Lookup::Moved(new, error));
         }
         let project: Project = reply.expect(&[200])?;
         Ok(
-            match shared::check_name(&reply, &full_name, &Repo::from(&project)) {
+            match shared::check_name(&reply, full_name, &Repo::from(&project)) {
                 Ok(()) => Lookup::Present(Box::new(project)),
                 Err(error) => Lookup::Moved(Some(project.path_with_namespace), error),
             },
@@ -304,14 +179,7 @@ impl Gitlab {
 
     /// Whether a merge request squashes its commits, by the configured method and the project's setting.
     pub(super) fn squashes(&self, project: &Project) -> bool {
-        match self.method {
-            MergeMethod::Squash => true,
-            MergeMethod::Merge | MergeMethod::Rebase => false,
-            MergeMethod::Auto => {
-                let option = project.squash_option.as_deref();
-                matches!(option, Some("always" | "default_on"))
-            }
-        }
+        self.method == MergeMethod::Squash || self.method == MergeMethod::Auto && project.squashes()
     }
 
     pub(crate) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
@@ -334,12 +202,14 @@ impl Gitlab {
     }
 
     /// The token's own properties; `None` if GitLab does not show them.
-    async fn token_row(&self) -> Result<Option<TokenRow>, Error> {
+    async fn token_row(&self) -> Result<Option<&TokenRow>, Error> {
         let path = ["personal_access_tokens", "self"];
         let what = "GitLab: reading the scopes of the token";
         let mut request = Request::new(Method::GET, path, what);
         request.handles_unauthorized = true;
-        self.http.find(&request, &[400, 401, 403, 404]).await
+        let read = self.http.find(&request, &[400, 401, 403, 404]);
+        let token = self.http.server.gitlab.token.get_or_try_init(|| read);
+        Ok(token.await?.as_ref())
     }
 
     pub(crate) async fn rights(
@@ -351,16 +221,14 @@ impl Gitlab {
         let archived = || project.refusal(ARCHIVED, "unarchive the project");
         let archived = repo.archived.then(archived);
         let (contents, pulls) = if let Err(error) = self.check_token_kind() {
-            let contents = Verdict::Unknown("a job may push if the project allows it".to_owned());
+            let contents = Verdict::unknown("a job may push if the project allows it");
             (contents, Verdict::of_refusal(&error))
         } else if let Some(error) = archived.or(project.unusable()) {
             let lacks = Verdict::of_refusal(&error);
             (lacks.clone(), lacks)
         } else {
-            let token = self.token_row().await?;
-            let contents = self.contents_verdict(project, token.as_ref(), required);
-            let pulls = self.pulls_verdict(project, token.as_ref(), required);
-            (contents.await?, pulls.await?)
+            let contents = self.contents_verdict(required).await?;
+            (contents, self.pulls_verdict(required).await?)
         };
         let others = [
             "GitLab has no such permission",
@@ -372,23 +240,18 @@ impl Gitlab {
     }
 
     /// Whether the token may push the branches of promotions.
-    async fn contents_verdict(
-        &self,
-        project: &Project,
-        token: Option<&TokenRow>,
-        required: &RequiredRights,
-    ) -> Result<Verdict, Error> {
+    async fn contents_verdict(&self, required: &RequiredRights) -> Result<Verdict, Error> {
+        let token = self.token_row().await?;
         let scopes = token.map(|token| by_scopes(&token.scopes, &["api", "write_repository"]));
         if let Some(lacks @ Verdict::Lacks(..)) = scopes {
             return Ok(lacks);
         }
-        let Some(role) = project.role() else {
-            let reason = "GitLab does not report its role".to_owned();
-            return Ok(Verdict::Unknown(reason));
+        let Some(role) = self.project().await?.role() else {
+            return Ok(Verdict::unknown("GitLab does not report its role"));
         };
         let Some(rows) = self.protected_rows().await? else {
             let reason = "GitLab does not show the protected branches to this token";
-            return Ok(Verdict::Unknown(reason.to_owned()));
+            return Ok(Verdict::unknown(reason));
         };
         let user = token.and_then(|token| token.user_id);
         for branch in &required.branches {
@@ -402,7 +265,7 @@ impl Gitlab {
             let covered = format!("the protected branch `{}` covers {branch}", row.name);
             if !covering.iter().any(admits) {
                 let hint = "allow the token's role to push to it, or change promote.branch and rollback.branch";
-                return Ok(Verdict::Lacks(self.http.clean(&covered), hint.to_owned()));
+                return Ok(Verdict::lacks(self.http.clean(&covered), hint));
             }
             if covering
                 .iter()
@@ -431,23 +294,17 @@ impl Gitlab {
     }
 
     /// Whether the token may open and, if merges are scheduled, merge merge requests.
-    async fn pulls_verdict(
-        &self,
-        project: &Project,
-        token: Option<&TokenRow>,
-        required: &RequiredRights,
-    ) -> Result<Verdict, Error> {
-        let Some(token) = token else {
-            let reason = "GitLab does not report the scopes of this token".to_owned();
-            return Ok(Verdict::Unknown(reason));
+    async fn pulls_verdict(&self, required: &RequiredRights) -> Result<Verdict, Error> {
+        let project = self.project().await?;
+        let Some(token) = self.token_row().await? else {
+            return Ok(Verdict::unknown(
+                "GitLab does not report the scopes of this token",
+            ));
         };
         let scopes = by_scopes(&token.scopes, &["api"]);
-        let Some(base) = required.merges_into.as_deref() else {
+        let (Some(base), Verdict::Has(_)) = (required.merges_into.as_deref(), &scopes) else {
             return Ok(scopes);
         };
-        if !matches!(scopes, Verdict::Has(_)) {
-            return Ok(scopes);
-        }
         if let Err(error) = self.check_merge_method().await {
             return Ok(Verdict::of_refusal(&error));
         }
@@ -467,11 +324,11 @@ impl Gitlab {
                 let reason = format!(
                     "users or groups that repin does not resolve may merge into {base}; the token may be one of them"
                 );
-                return Ok(Verdict::Unknown(reason));
+                return Ok(Verdict::unknown(reason));
             }
             let reason = format!("only maintainers may merge into {base}");
             let hint = "give the token the role Maintainer, or let developers merge";
-            return Ok(Verdict::Lacks(reason, hint.to_owned()));
+            return Ok(Verdict::lacks(reason, hint));
         }
         if project.only_allow_merge_if_pipeline_succeeds != Some(true) {
             let reason = "auto_merge is set, and the project does not require pipelines to succeed";
@@ -538,27 +395,6 @@ mod tests {
             ("a*b*c", "a--c", false),
         ] {
             assert_eq!(matches_wildcard(pattern, name), expected, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn methods_follow_the_settings() {
-        let project = |method: &str, squash: &str| -> Project {
-            let row = serde_json::json!({
-                "id": 1, "path_with_namespace": "a/b", "merge_method": method,
-                "squash_option": squash,
-            });
-            serde_json::from_value(row).unwrap()
-        };
-        for (method, squash, expected) in [
-            ("merge", "never", vec!["merge"]),
-            ("merge", "default_off", vec!["merge", "squash"]),
-            ("merge", "always", vec!["squash"]),
-            ("ff", "never", vec!["rebase"]),
-            ("rebase_merge", "default_on", vec!["rebase", "squash"]),
-            ("ff", "always", vec!["squash"]),
-        ] {
-            assert_eq!(project(method, squash).merge_methods(), expected);
         }
     }
 }

@@ -121,9 +121,7 @@ impl Reply {
 
     /// Whether a listing continues after `count` entries.
     pub(crate) fn has_more(&self, paging: Paging, count: usize) -> bool {
-        let links_next = self
-            .header("link")
-            .map(|link| link.split(',').any(|link| link.contains("rel=\"next\"")));
+        let links_next = self.header("link").map(|_| self.next_link().is_some());
         let total = self.header("x-total-count");
         match paging {
             Paging::Links => links_next.unwrap_or(false),
@@ -136,6 +134,20 @@ impl Reply {
                 None => links_next.unwrap_or(true),
             },
         }
+    }
+
+    /// The URL of the next page in the header `Link`.
+    fn next_link(&self) -> Option<&str> {
+        let links = self.header("link")?.split('<').skip(1);
+        let mut links = links.filter_map(|link| link.split_once('>'));
+        let (url, _) = links.find(|(_, relation)| relation.contains("rel=\"next\""))?;
+        Some(url)
+    }
+
+    /// The URL of the next page of a listing by keyset, which has no numbers of pages.
+    pub(super) fn keyset_link(&self, paging: Paging) -> Option<&str> {
+        let is_keyset = paging == Paging::NextPage && self.header("x-next-page").is_none();
+        self.next_link().filter(|_| is_keyset)
     }
 }
 
@@ -176,6 +188,27 @@ impl Http {
         let is_other =
             RepositoryName::parse(&new).is_some_and(|name| name.is_plain() && !name.is(&old));
         (top == "repos" && is_other).then(|| renamed(&reply.what, &old, &new))
+    }
+
+    /// The request for the next page of a listing, whose URL must be that of the listing with another query.
+    pub(super) fn linked(&self, request: &Request, link: &str) -> Result<Request, Error> {
+        let listing = self.url(request);
+        let next = self
+            .base
+            .join(link)
+            .ok()
+            .filter(|next| (next.origin(), next.path()) == (listing.origin(), listing.path()));
+        let Some(next) = next else {
+            let link = link.split(['?', '#']).next().unwrap_or_default();
+            let reason = format!("its next page is at another address: {}", self.clean(link));
+            return Err(Error::unavailable(&request.what, reason)
+                .help("correct forge.url, or the external URL in the settings of the server"));
+        };
+        let query = next.query_pairs().into_owned();
+        Ok(Request {
+            query: query.map(|(name, value)| (name.into(), value)).collect(),
+            ..request.clone()
+        })
     }
 
     /// The segments of a URL below the base of the API; `None` if the URL is outside.

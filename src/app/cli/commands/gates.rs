@@ -145,12 +145,12 @@ async fn read(
         )));
     };
     let base = match &configured.base {
-        _ if !configured.gates.is_empty() => String::new(),
         Some(base) => {
             forge.check_base(base).await?;
             base.clone()
         }
-        None => forge.repository().await?.default_branch,
+        None if configured.gates.is_empty() => forge.repository().await?.default_branch,
+        None => String::new(),
     };
     let required = branches::required(forge, &base, &configured.gates).await?;
     let hint = "list the contexts in `forge.gates`";
@@ -165,8 +165,7 @@ async fn read(
             format!("no status is required: {base} requires none, and `forge.gates` is empty");
         return Err(Errors::from(Error::input(Code::CONFIG, reason).help(hint)));
     }
-    let base = configured.base.as_deref().unwrap_or(&base);
-    let pull = forge.reporting_pull(reference, &commit, base).await?;
+    let pull = forge.reporting_pull(reference, &commit, &base).await?;
     let gates = read_gates(forge, &required, &commit, pull).await?;
     Ok((commit, gates))
 }

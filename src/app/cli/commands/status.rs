@@ -267,6 +267,7 @@ impl Report {
             what,
             reason: reason.into(),
             hint: hint.map(ToOwned::to_owned),
+            words: self.words,
         });
     }
 

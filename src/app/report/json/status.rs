@@ -23,7 +23,7 @@ use crate::{
         checks::{self, Check, RehearsalVerdict},
         history::{Digests, IgnoredClaim},
     },
-    forge::Gate,
+    forge::{Gate, Words},
     git::ObjectId,
     oci::{Digest, Platform, Tag, date},
     prune::KeepReason,
@@ -156,6 +156,17 @@ pub(crate) struct NotRead {
     pub what: &'static str,
     pub reason: String,
     pub hint: Option<String>,
+    /// Those of the configured forge.
+    #[serde(skip)]
+    pub words: Words,
+}
+
+impl NotRead {
+    /// Its name in text, with the words of the forge.
+    pub(crate) fn name(&self) -> String {
+        let name = self.what.replace('_', " ");
+        name.replace("pull request", self.words.pull_request)
+    }
 }
 
 impl BranchRow {

@@ -2,15 +2,16 @@
 //!
 //! A file contains the commit of its branch, which saves a request for the branch.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
 use reqwest::{Method, Url};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use super::{
     Gitlab,
-    pull_requests::Row,
-    repository::{Lookup, Project},
+    project::Project,
+    pull_requests::{NumberRow, Row},
+    repository::Lookup,
 };
 use crate::{
     base::{error::Error, files::MAX_CONFIG_SIZE},
@@ -34,8 +35,6 @@ const MAX_LINK: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct GitlabFleet {
     http: Rc<Http>,
-    /// The projects of requests.
-    projects: RefCell<HashMap<RepositoryName, Rc<Gitlab>>>,
 }
 
 #[derive(Deserialize)]
@@ -55,32 +54,20 @@ struct EntryRow {
     mode: String,
 }
 
-#[derive(Deserialize)]
-struct NumberRow {
-    iid: u64,
-}
-
 impl GitlabFleet {
     pub(crate) fn new(api: &Url, token: Token, settings: Settings) -> Result<Self, Error> {
         let http = Http::new(api, token, TokenHeader::Private, settings)?;
-        Ok(Self {
-            http: Rc::new(http),
-            projects: RefCell::default(),
-        })
+        Ok(Self { http: http.into() })
     }
 
-    fn project(&self, repository: &RepositoryName) -> Rc<Gitlab> {
-        let mut projects = self.projects.borrow_mut();
-        let new = || Rc::new(Gitlab::read_only(&self.http, repository));
-        Rc::clone(projects.entry(repository.clone()).or_insert_with(new))
+    fn project(&self, repository: &RepositoryName) -> Gitlab {
+        Gitlab::read_only(&self.http, repository.to_string())
     }
-}
 
-impl GitlabFleet {
     pub(crate) async fn survey_one(&self, request: &SurveyRequest) -> Result<Survey, Error> {
         let repository = &request.repository;
         // Another survey reads the project again.
-        self.projects.borrow_mut().remove(repository);
+        self.http.server.gitlab.forget(&repository.to_string());
         let client = self.project(repository);
         let project = match client.look_up().await? {
             Lookup::Missing(_) => return Ok(Survey::Missing),
@@ -100,9 +87,9 @@ impl GitlabFleet {
         if let Some(error) = project.disabled() {
             return Err(error);
         }
-        let base = request.base.as_ref().unwrap_or(&repo.default_branch);
-        let base = base.clone();
-        let Some((commit, config)) = self.head_and_config(request, &base).await? else {
+        let default = &repo.default_branch;
+        let base = request.base.as_ref().unwrap_or(default).clone();
+        let Some((commit, config)) = client.head_and_config(&request.config, &base).await? else {
             return Ok(Survey::NoBase(base));
         };
         let what = format!("listing the merge requests of {repository}");
@@ -139,70 +126,14 @@ impl GitlabFleet {
         })))
     }
 
-    /// The head of the base branch, and the configuration there; `None` if the branch is missing.
-    async fn head_and_config(
-        &self,
-        request: &SurveyRequest,
-        base: &str,
-    ) -> Result<Option<(String, ConfigFile)>, Error> {
-        let (repository, path) = (&request.repository, &request.config);
-        let project = self.project(repository);
-        let segments = ["repository", "files", path];
-        let what = format!("reading the configuration of {repository}");
-        let request = project.request(Method::GET, &segments, &what).await?;
-        let request = request.query("ref", base);
-        let file: Option<FileRow> = self.http.find(&request, &[404]).await?;
-        let Some(file) = file else {
-            let head = project.branch(base).await?;
-            return Ok(head.map(|head| (head, ConfigFile::Missing)));
-        };
-        let commit = file.commit_id;
-        if file.size > MAX_CONFIG_SIZE {
-            return Ok(Some((commit, ConfigFile::too_large())));
-        }
-        let content = file.blob.bytes(&request.what)?;
-        // GitLab shows the text of a symbolic link like that of a file.
-        if content.len() <= MAX_LINK && !content.contains(&b'\n') {
-            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            let entries = self.tree(repository, &commit, directory, false).await?;
-            let is_file = |entry: &EntryRow| entry.path == *path && entry.mode.starts_with("100");
-            if !entries.iter().any(is_file) {
-                let reason = "it is not a regular file".to_owned();
-                return Ok(Some((commit, ConfigFile::Unusable(reason))));
-            }
-        }
-        Ok(Some((commit, ConfigFile::from_bytes(content))))
-    }
-
-    /// The entries of a directory at a commit; none if the commit does not have it.
-    async fn tree(
-        &self,
-        repository: &RepositoryName,
-        commit: &str,
-        directory: &str,
-        recursive: bool,
-    ) -> Result<Vec<EntryRow>, Error> {
-        let what = format!("listing the files of {repository} at {commit}");
-        let project = self.project(repository);
-        let request = project.request(Method::GET, &["repository", "tree"], what);
-        let request = request.await?.query("ref", commit);
-        let mut request = request.query("recursive", recursive);
-        if !directory.is_empty() {
-            request = request.query("path", directory);
-        }
-        match self.http.pages(&request, Paging::NextPage).await {
-            Err(error) if error.status == Some(404) => Ok(Vec::new()),
-            entries => entries,
-        }
-    }
-
     pub(crate) async fn files(
         &self,
         repository: &RepositoryName,
         head: &Head,
     ) -> Result<FileListing, Error> {
         let mut listing = FileListing::default();
-        for entry in self.tree(repository, &head.commit, "", true).await? {
+        let project = self.project(repository);
+        for entry in project.tree(&head.commit, "", true).await? {
             if entry.kind != "tree" {
                 let (mode, id) = (entry.mode, entry.id);
                 let entries = &mut listing.tree.entries;
@@ -214,30 +145,18 @@ impl GitlabFleet {
 
     pub(crate) async fn read_contents(&self, request: &ContentRequest) -> Result<Contents, Error> {
         let mut contents = Contents::new();
+        let project = self.project(&request.repository);
         for id in request.files.values() {
             if !contents.contains_key(id) {
-                let content = self.blob(&request.repository, id).await?;
-                contents.insert(id.clone(), content);
+                contents.insert(id.clone(), project.blob(id).await?);
             }
         }
         Ok(contents)
     }
 
-    /// The content of a blob, verified by its id.
-    async fn blob(&self, repository: &RepositoryName, id: &str) -> Result<Vec<u8>, Error> {
-        let path = ["repository", "blobs", id, "raw"];
-        let what = format!("reading a blob of {repository}");
-        let project = self.project(repository);
-        let mut request = project.request(Method::GET, &path, what).await?;
-        request.max = MAX_FILE;
-        let reply = self.http.send(&request).await?;
-        reply.check(&[200])?;
-        verified(reply.body, id, &request.what)
-    }
-
     pub(crate) async fn list(&self, query: &ListQuery) -> Result<RepositoryList, Error> {
         let mut list = RepositoryList::default();
-        let (projects, has) = match query {
+        let (projects, has): (Vec<Project>, _) = match query {
             ListQuery::Owner { owner, topic, has } => {
                 (self.owned(owner, topic.as_deref()).await?, has.as_deref())
             }
@@ -249,7 +168,6 @@ impl GitlabFleet {
             }
         };
         for project in projects {
-            let project: Project = project;
             let repo = Repo::from(&project);
             if let Some(path) = has
                 && !self.has_file(&project, &repo, path).await?
@@ -287,13 +205,84 @@ impl GitlabFleet {
         let Some(name) = name.filter(|_| !project.is_empty()) else {
             return Ok(false);
         };
-        let client = Gitlab::read_only(&self.http, &name);
+        let client = self.project(&name);
         client.know(project);
-        let segments = ["repository", "files", path];
         let what = format!("looking up a file of {name}");
-        let request = client.request(Method::GET, &segments, what).await?;
-        let request = request.query("ref", &repo.default_branch);
-        let file: Option<IgnoredAny> = self.http.find(&request, &[404]).await?;
-        Ok(file.is_some())
+        let file = client.file(path, &repo.default_branch, &what);
+        Ok(file.await?.is_some())
+    }
+}
+
+impl Gitlab {
+    /// The head of the base branch, and the configuration there; `None` if the branch is missing.
+    async fn head_and_config(
+        &self,
+        path: &str,
+        base: &str,
+    ) -> Result<Option<(String, ConfigFile)>, Error> {
+        let what = format!("reading the configuration of {}", self.full_name);
+        let Some(file) = self.file(path, base, &what).await? else {
+            let head = self.branch(base).await?;
+            return Ok(head.map(|head| (head, ConfigFile::Missing)));
+        };
+        let commit = file.commit_id;
+        if file.size > MAX_CONFIG_SIZE {
+            return Ok(Some((commit, ConfigFile::too_large())));
+        }
+        let content = file.blob.bytes(&format!("GitLab: {what}"))?;
+        // GitLab shows the text of a symbolic link like that of a file.
+        if content.len() <= MAX_LINK && !content.contains(&b'\n') {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let entries = self.tree(&commit, directory, false).await?;
+            let is_file = |entry: &EntryRow| entry.path == *path && entry.mode.starts_with("100");
+            if !entries.iter().any(is_file) {
+                let reason = "it is not a regular file".to_owned();
+                return Ok(Some((commit, ConfigFile::Unusable(reason))));
+            }
+        }
+        Ok(Some((commit, ConfigFile::from_bytes(content))))
+    }
+
+    async fn file(
+        &self,
+        path: &str,
+        reference: &str,
+        what: &str,
+    ) -> Result<Option<FileRow>, Error> {
+        let segments = ["repository", "files", path];
+        let request = self.request(Method::GET, &segments, what).await?;
+        let request = request.query("ref", reference);
+        self.http.find(&request, &[404]).await
+    }
+
+    /// The entries of a directory at a commit; none if the commit does not have it.
+    async fn tree(
+        &self,
+        commit: &str,
+        directory: &str,
+        recursive: bool,
+    ) -> Result<Vec<EntryRow>, Error> {
+        let what = format!("listing the files of {} at {commit}", self.full_name);
+        let request = self.request(Method::GET, &["repository", "tree"], what);
+        let request = request.await?.query("ref", commit);
+        let mut request = request.query("recursive", recursive);
+        if !directory.is_empty() {
+            request = request.query("path", directory);
+        }
+        match self.http.pages(&request, Paging::NextPage).await {
+            Err(error) if error.status == Some(404) => Ok(Vec::new()),
+            entries => entries,
+        }
+    }
+
+    /// The content of a blob, verified by its id.
+    async fn blob(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let path = ["repository", "blobs", id, "raw"];
+        let what = format!("reading a blob of {}", self.full_name);
+        let mut request = self.request(Method::GET, &path, what).await?;
+        request.max = MAX_FILE;
+        let reply = self.http.send(&request).await?;
+        reply.check(&[200])?;
+        verified(reply.body, id, &request.what)
     }
 }

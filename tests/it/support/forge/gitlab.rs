@@ -91,6 +91,8 @@ pub struct Settings {
     pub train: Vec<u64>,
     /// Whether the current request has the token of a job.
     pub job: bool,
+    /// Listings are by keyset, with one entry on a page and links to this server; empty: to itself.
+    pub keyset: Option<String>,
 }
 
 impl Default for Settings {
@@ -133,6 +135,7 @@ impl Default for Settings {
             unvalidated: Vec::new(),
             train: Vec::new(),
             job: false,
+            keyset: None,
         }
     }
 }
@@ -230,6 +233,48 @@ fn may_be_of_job(method: &str, below: &[&str]) -> bool {
 }
 
 pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
+    let Some(server) = store.gitlab.keyset.clone() else {
+        return answer_one(store, asked);
+    };
+    if asked.query("page").is_some_and(|page| page != "1") {
+        return error(400, "page is not supported");
+    }
+    let mut numbered = asked.clone();
+    numbered
+        .query
+        .retain(|(name, _)| !["page", "per_page"].contains(&name.as_str()));
+    let cursor = asked.query("cursor").unwrap_or("1").to_owned();
+    let pages = [("page", cursor), ("per_page", "1".to_owned())];
+    numbered
+        .query
+        .extend(pages.map(|(name, value)| (name.to_owned(), value)));
+    let mut reply = answer_one(store, &numbered);
+    let next = reply
+        .headers
+        .iter()
+        .find(|(name, _)| name == "x-next-page")
+        .cloned();
+    reply
+        .headers
+        .retain(|(name, _)| !["link", "x-next-page"].contains(&name.as_str()));
+    match next {
+        Some((_, next)) if !next.is_empty() => {
+            let server = if server.is_empty() {
+                store.root.clone()
+            } else {
+                server
+            };
+            let (path, query) = asked.target.split_once('?').unwrap();
+            let first = query.split("&page=1").next().unwrap();
+            let query = first.split("&pagination=").next().unwrap();
+            let url = format!("{server}{path}?{query}&pagination=keyset&cursor={next}");
+            reply.with("link", &format!("<{url}>; rel=\"next\""))
+        }
+        _ => reply,
+    }
+}
+
+fn answer_one(store: &mut Store, asked: &Asked) -> Reply {
     let segments = segments(asked);
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = asked.method.as_str();

@@ -76,6 +76,8 @@ impl Description {
         if let Some((name, _)) = asked
             .query
             .iter()
+            // A server puts these two into the URL of the next page of a listing by keyset.
+            .filter(|(name, _)| !["pagination", "cursor"].contains(&name.as_str()))
             .find(|(name, _)| !operation.query.contains(name))
         {
             return Err(format!("there is no query parameter `{name}`"));
