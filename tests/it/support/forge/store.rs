@@ -292,6 +292,7 @@ impl Store {
     pub fn build_upon(&mut self, history: &Path, tip: &str) {
         self.borrowed.insert(history.join("objects"));
         let repository = self.take_repository();
+        repository.write_refs(&self.refs, self.default_branch);
         repository.borrow(&self.borrowed);
         let (mut files, _) = repository.files(tip, &|_| true);
         self.keep_repository(repository);
