@@ -7,6 +7,7 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader},
+    ops::Range,
     os::unix::ffi::OsStringExt,
     process::ChildStdout,
     sync::Arc,
@@ -80,6 +81,9 @@ const END: &str = "an end within a commit";
 /// Id, parents, committer date and author's name, subject (the first paragraph on one line), and the
 /// rest of the message. `-z` adds the NUL after the last field.
 const FORMAT: &str = "--format=tformat:%H%x00%P%x00%cI %an%x00%s%x00%b";
+
+/// The same fields without their texts, for which git need not read the commits of a commit graph.
+const NO_TEXTS: &str = "--format=tformat:%H%x00%P%x00 %x00%x00";
 
 /// Every commit, whether or not it changed a file of the pathspecs.
 const REACHABLE_OPTIONS: &[&str] = &["--full-history", "--sparse"];
@@ -178,14 +182,15 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Starts `git log` with these options and revisions, and paths after `--`.
+    /// Starts `git log` with this format, these options and revisions, and paths after `--`.
     fn start(
         git: &Git,
+        format: &str,
         options: &[&str],
         revisions: impl IntoIterator<Item = String>,
         paths: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, GitError> {
-        let options = [LOG_OPTIONS, options, &[FORMAT, "--end-of-options"]].concat();
+        let options = [LOG_OPTIONS, options, &[format, "--end-of-options"]].concat();
         let options = options.iter().map(OsString::from);
         let revisions = revisions.into_iter().map(OsString::from);
         let paths = [OsString::from("--")].into_iter().chain(paths);
@@ -225,19 +230,34 @@ pub(crate) fn reachable(git: &Git, tip: &ObjectId, paths: &[Vec<u8>]) -> Result<
         .iter()
         .map(|path| OsString::from_vec([b":(top,literal)", path.as_slice()].concat()));
     let options = [REACHABLE_OPTIONS, CHANGE_OPTIONS].concat();
-    Log::start(git, &options, [tip.to_string()], paths)
+    Log::start(git, FORMAT, &options, [tip.to_string()], paths)
 }
 
-/// The distinct commits that `tips` reach, with all changes, newest first.
+/// The distinct commits that `tips` reach, with all changes and without their messages, newest first.
 pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
-    Log::start(git, CHANGE_OPTIONS, tips, [])
+    Log::start(git, NO_TEXTS, CHANGE_OPTIONS, tips, [])
+}
+
+/// The commits at these positions of the log of `tip`, the newest of which is the first, with all changes and without their
+/// messages. git skips commits without comparing them, so several processes share the work.
+pub(crate) fn changes_of_part(
+    git: &Git,
+    tip: &ObjectId,
+    part: Range<usize>,
+) -> Result<Log, GitError> {
+    let part = [
+        format!("--skip={}", part.start),
+        format!("--max-count={}", part.len()),
+    ];
+    let options = [&[part[0].as_str(), part[1].as_str()], CHANGE_OPTIONS].concat();
+    Log::start(git, NO_TEXTS, &options, [tip.to_string()], [])
 }
 
 /// The distinct commits that `tips` reach, without their changes.
 pub(crate) fn messages(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError> {
     let tips = tips.iter().map(ToString::to_string);
-    Log::start(git, &["--no-patch"], tips, [])
+    Log::start(git, FORMAT, &["--no-patch"], tips, [])
 }
 
 /// The beginning of the keys of repin's trailers.
@@ -520,6 +540,32 @@ fn texts(output: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::repo::two_promotions;
+
+    #[test]
+    fn parts_of_a_log_contain_each_commit_once() {
+        let repo = two_promotions();
+        let git = Git::open(repo.path()).unwrap();
+        let tip = ObjectId::parse(repo.head().as_bytes()).unwrap();
+        let listed = |log: Log| {
+            let mut commits = Vec::new();
+            log.each(|commit| {
+                commits.push((commit.id, commit.parents, commit.changes));
+                Ok(())
+            })
+            .unwrap();
+            commits
+        };
+        let all = listed(all_changes(&git, &[tip]).unwrap());
+        for length in 1..=all.len() {
+            let mut parts = Vec::new();
+            for start in (0..all.len()).step_by(length) {
+                let part = changes_of_part(&git, &tip, start..start + length);
+                parts.extend(listed(part.unwrap()));
+            }
+            assert_eq!(parts, all, "{length}");
+        }
+    }
 
     #[test]
     fn last_line_of_a_merge_commit_of_gitlab_has_a_number() {

@@ -11,10 +11,9 @@ use std::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    config::Config,
     core::{
         checks::{ApprovedImage, Target},
-        history::OtherSets,
+        history::{History, OtherSets},
     },
     git::{Branch, Git, GitError, ObjectId, ScratchRepository},
     oci::{
@@ -144,19 +143,20 @@ impl ImageAttempts {
 pub(super) struct OtherSetsCache(RefCell<HashMap<(ObjectId, OsString), Arc<OtherSets>>>);
 
 impl OtherSetsCache {
-    /// The sets in the history of a branch.
+    /// The sets in the history of a branch, which was read for one of them.
     pub(super) fn read(
         &self,
         git: &Git,
         branch: &Branch,
-        config: &Config,
+        history: &History,
     ) -> Result<Arc<OtherSets>, GitError> {
         // The name of the file selects the configurations that are searched.
-        let key = (branch.tip, OsString::from(config.file_name()));
+        let own = history.set_path();
+        let key = (branch.tip, OsString::from(own.file_name()));
         if let Some(known) = self.0.borrow().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let sets = Arc::new(OtherSets::read(git, branch, &config.set_path)?);
+        let sets = Arc::new(OtherSets::read(git, branch, own, history.commit_count())?);
         self.0.borrow_mut().insert(key, Arc::clone(&sets));
         Ok(sets)
     }

@@ -115,7 +115,7 @@ fn read_branch(
 ) -> Result<history::History, GitError> {
     let history = history::History::of_branch(git, config, branch.clone())?;
     let read = || {
-        let others = services.other_sets.read(git, branch, config)?;
+        let others = services.other_sets.read(git, branch, &history)?;
         let history = history.with_other_sets(&others, scope)?;
         if scope == HoldScope::All {
             for unknown in others.unknown_holds() {

@@ -404,6 +404,11 @@ impl History {
         &self.config.set_path
     }
 
+    /// The number of commits that the branch reaches.
+    pub(crate) fn commit_count(&self) -> usize {
+        self.facts.commits.len()
+    }
+
     /// The commit that made the current set current.
     pub(crate) fn current(&self) -> Option<&HistoryEntry> {
         self.entries().first().filter(|entry| entry.current)

@@ -16,10 +16,16 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
+    ops::Range,
     os::unix::ffi::OsStrExt,
+    panic::resume_unwind,
     path::Path,
     sync::OnceLock,
+    thread,
 };
+
+/// The minimum number of commits that a process of git compares; tests use several processes for few commits.
+const LEAST_PER_PROCESS: usize = if cfg!(test) { 3 } else { 2_000 };
 
 /// The sets of a branch.
 #[derive(Debug)]
@@ -93,10 +99,15 @@ impl History {
 
 impl OtherSets {
     /// Finds the sets of every configuration file in the history of a branch. `own`: the path of the
-    /// configuration of a set that asks.
-    pub(crate) fn read(git: &Git, branch: &Branch, own: &SetPath) -> Result<Self, GitError> {
+    /// configuration of a set that asks. `commits`: the number of commits that the branch reaches.
+    pub(crate) fn read(
+        git: &Git,
+        branch: &Branch,
+        own: &SetPath,
+        commits: usize,
+    ) -> Result<Self, GitError> {
         let mut sets = Vec::new();
-        for (path, versions) in configurations(git, &branch.tip, own)? {
+        for (path, versions) in configurations(git, &branch.tip, own, commits)? {
             sets.extend(OtherSet::read(git, branch, path, versions)?);
         }
         Ok(Self {
@@ -212,29 +223,60 @@ fn version_of(git: &Git, path: &SetPath, version: ObjectId) -> Result<Option<Con
     NoConfig::ignore(config_of_blob(git, version, &name, &root, path))
 }
 
-/// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest
-/// first.
+/// Every path of a configuration file in the commits up to `tip`, with the contents that it had, newest first.
+///
+/// Each processor compares a part of the commits. Every changed directory is read: a configuration that was removed is
+/// evidence wherever it was, and neither a pathspec with a wildcard nor the commit graph finds it faster
+/// (docs/decisions/0033-no-history-cache.md).
 fn configurations(
     git: &Git,
     tip: &ObjectId,
     own: &SetPath,
+    commits: usize,
 ) -> Result<BTreeMap<SetPath, Vec<ObjectId>>, GitError> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let length = commits.div_ceil(processors).max(LEAST_PER_PROCESS);
+    let parts: Vec<_> = thread::scope(|scope| {
+        let starts = (0..commits).step_by(length);
+        let read = |start| configurations_of(git, tip, own, start..start + length);
+        let threads: Vec<_> = starts
+            .map(|start| scope.spawn(move || read(start)))
+            .collect();
+        let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        results
+            .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect::<Result<_, _>>()
+    })?;
     let mut versions: BTreeMap<SetPath, Vec<ObjectId>> = BTreeMap::new();
-    // A pathspec with a wildcard takes git twice as long as all changes.
-    commits::all_changes(git, std::slice::from_ref(tip))?.each(|commit| {
+    for (path, blob) in parts.into_iter().flatten() {
+        let blobs = versions.entry(path).or_default();
+        if !blobs.contains(&blob) {
+            blobs.push(blob);
+        }
+    }
+    Ok(versions)
+}
+
+/// The configuration files that commits changed, with their contents, newest first. `part`: the positions of the commits
+/// in the log of `tip`.
+fn configurations_of(
+    git: &Git,
+    tip: &ObjectId,
+    own: &SetPath,
+    part: Range<usize>,
+) -> Result<Vec<(SetPath, ObjectId)>, GitError> {
+    let mut found = Vec::new();
+    commits::changes_of_part(git, tip, part)?.each(|commit| {
         for change in commit.changes {
             let path = Path::new(OsStr::from_bytes(&change.path));
             if is_config_file_of(path, own)
                 && let Some(blob) = change.blob
                 && let Ok(path) = SetPath::new(path)
             {
-                let blobs = versions.entry(path).or_default();
-                if !blobs.contains(&blob) {
-                    blobs.push(blob);
-                }
+                found.push((path, blob));
             }
         }
         Ok(())
     })?;
-    Ok(versions)
+    Ok(found)
 }

@@ -104,12 +104,13 @@ impl Case<'_> {
             name: "origin/main".to_owned(),
             tip: self.id(tip),
         };
+        let history = History::of_branch(self.git, &config, branch.clone()).unwrap();
+        let count = history.commit_count();
         let mut others = self.others.borrow_mut();
-        let read = || OtherSets::read(self.git, &branch, &set_path).unwrap();
+        let read = || OtherSets::read(self.git, &branch, &set_path, count).unwrap();
         let others = others
             .entry((tip, config.file_name().to_owned()))
             .or_insert_with(read);
-        let history = History::of_branch(self.git, &config, branch).unwrap();
         history.with_other_sets(others, scope).unwrap()
     }
 

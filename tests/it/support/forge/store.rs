@@ -288,6 +288,30 @@ impl Store {
         id
     }
 
+    /// Puts the files of `main` upon the commit `tip` of a bare repository, with its history.
+    pub fn build_upon(&mut self, history: &Path, tip: &str) {
+        self.borrowed.insert(history.join("objects"));
+        let repository = self.take_repository();
+        repository.write_refs(&self.refs, self.default_branch);
+        repository.borrow(&self.borrowed);
+        let (mut files, _) = repository.files(tip, &|_| true);
+        self.keep_repository(repository);
+        let below = CommitRow {
+            tree: self.put_tree(files.clone()),
+            parents: Vec::new(),
+            message: String::new(),
+        };
+        self.commits.insert(tip.to_owned(), below);
+        files.extend(self.files_of(&self.refs["main"]).clone());
+        let tree = self.put_tree(files);
+        let head = self.put_commit(CommitRow {
+            tree,
+            parents: vec![tip.to_owned()],
+            message: "as it is".to_owned(),
+        });
+        self.refs.insert("main".to_owned(), head);
+    }
+
     /// Git finds the objects of this clone in the repository, too.
     pub fn borrow(&mut self, clone: &Path) {
         self.borrowed.insert(clone.join(".git/objects"));
