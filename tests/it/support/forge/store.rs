@@ -294,7 +294,10 @@ impl Store {
         let repository = self.take_repository();
         repository.write_refs(&self.refs, self.default_branch);
         repository.borrow(&self.borrowed);
-        let (mut files, _) = repository.files(tip, &|_| true);
+        let mut objects = repository.objects();
+        let (_, commit) = objects.commits(tip, &|id| id != tip).remove(0);
+        let (mut files, _) = objects.files(&commit.tree, &|_| true);
+        drop(objects);
         self.keep_repository(repository);
         let below = CommitRow {
             tree: self.put_tree(files.clone()),
