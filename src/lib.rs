@@ -21,7 +21,7 @@
 //!
 //! A room may use every room below it to which lines lead, and no other; `tests/architecture` enforces this.
 //! `base` knows no git, registry or configuration; `oci`, `contents`, `trust`, `git` and `forge` do not know `repin.yaml`;
-//! `core` sends no request to a forge. Only `app::cli` prints, exits, and reads the environment and the clock.
+//! `core` sends no request to a forge. Only `app::cli` prints, exits, and reads the environment and the wall clock.
 //!
 //! # A promotion
 //!
@@ -52,15 +52,21 @@
 //! - a pin found: `core/pins/find.rs`; judged: `core/checks/pins.rs`; planned: `core/plan`; applied: `core/apply`;
 //! - an image judged: its tag, digest and labels in `core/checks/resolution.rs`, then signatures, contents and the smoke
 //!   command; `app::workflow::engine` runs these stages, and `core/checks/remote.rs` judges images that are pinned already;
-//! - a hold decided: `core/history/holds.rs`; asked in the chain by `core/checks/chain/history.rs`, by `newest`, `builds`,
-//!   `rehearse`, and by the commands that list sets; `core/checks/history.rs` words the verdict;
+//! - a hold decided: `core/history/holds.rs`, with those of other sets in `core/history/other_sets.rs`; asked for a set by
+//!   `History::hold` in the chain (`core/checks/chain/history.rs`), in `check --remote` (`workflow/history.rs`), by `newest`,
+//!   `builds`, and by the commands that list sets; `core/checks/history.rs` makes it a verdict;
 //! - a response of a forge a type: next to its request in `forge/github`, `forge/gitea` or `forge/gitlab`, or in
-//!   `forge/shared.rs` if several send the same; those of many repositories at once in their `fleet`;
-//! - the way from `--pr` to the first request: `cli::change` → `workflow::run` → `BranchSite::open` (`workflow/site.rs`) →
-//!   `Base::read` (`pull_request/base.rs`) → `Forge` (`forge/client.rs`) → `forge/http.rs` → `base/http/client.rs`;
-//! - the state that a crash leaves: the table in `core/apply/state.rs`;
-//! - a new check added: a function in `core/checks`, called by the stage of its subject and by `remote.rs` if pinned images
-//!   have it, and a code in `base/codes.yaml` (CONTRIBUTING.md, "Adding a check").
+//!   `forge/shared.rs` if several send the same; those of many repositories at once in their `fleet`; by `Reply::expect`
+//!   (`forge/http/reply.rs`);
+//! - the way from `--pr` to the first request: `cli/commands/promote.rs` → `intent` (`cli/context.rs`) → `cli/change.rs` →
+//!   `workflow/run.rs` → `BranchSite::open` (`workflow/site.rs`), which compares the forge with that of the base branches
+//!   (`workflow/base.rs`) and selects the token (`workflow/connection.rs`) → `Forge::check_version` and `Base::read`
+//!   (`pull_request/base.rs`) → `forge/client.rs` → the directory of the forge → `forge/http.rs` → `base/http/client.rs`;
+//! - the state that a crash leaves, and what the next run does: the table in `core/apply/state.rs`; after the files, a pull
+//!   request is completed by the same command (`pull_request/reconcile.rs`), and deletions by `prune/unfinished.rs`;
+//! - a new check added: a function in `core/checks`, called by the stage of its subject, and by `remote.rs` and
+//!   `cli/commands/check/remote.rs` if pinned images have it; a code in `base/codes.yaml`; its facts in `workflow`
+//!   (CONTRIBUTING.md, "Adding a check").
 //!
 //! # What changes something outside of the process
 //!

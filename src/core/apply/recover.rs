@@ -1,4 +1,4 @@
-//! Classifies the files of an interrupted run by their contents, and finishes the run, undoes it, or
+//! Classifies the files of an interrupted run by their contents, and finishes the run, removes its copies, or
 //! changes nothing.
 //!
 //! The inputs are the journal and the work tree; no plan and no registry is needed.

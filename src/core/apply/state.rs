@@ -11,6 +11,10 @@
 //! | `journal.staging` | complete: copies may exist next to their targets, also half-written ones |
 //! | `journal` | all copies were complete and synced: files may be exchanged; unknown content is foreign |
 //!
+//! The next run that takes the lock resolves it (`recover.rs`): it removes an incomplete journal, and the copies and the journal if
+//! every file has its old content or every file its new one; it finishes the exchange if some are old and some new; and it
+//! changes nothing if a file, or in the last phase a copy, has foreign content.
+//!
 //! If `journal.staging` and `journal` were one file, a half-written copy could not be distinguished
 //! from foreign content.
 
