@@ -239,6 +239,9 @@ pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError>
     Log::start(git, NO_TEXTS, CHANGE_OPTIONS, tips, [])
 }
 
+/// The maximum number that git counts to.
+const MAX_COUNT: usize = 0x7fff_ffff;
+
 /// The commits at these positions of the log of `tip`, the newest of which is the first, with all changes and without their
 /// messages. git skips commits without comparing them, so several processes share the work.
 pub(crate) fn changes_of_part(
@@ -248,7 +251,7 @@ pub(crate) fn changes_of_part(
 ) -> Result<Log, GitError> {
     let part = [
         format!("--skip={}", part.start),
-        format!("--max-count={}", part.len()),
+        format!("--max-count={}", part.len().min(MAX_COUNT)),
     ];
     let options = [&[part[0].as_str(), part[1].as_str()], CHANGE_OPTIONS].concat();
     Log::start(git, NO_TEXTS, &options, [tip.to_string()], [])

@@ -66,7 +66,7 @@ impl SyncSite<'_> {
             Self::Forge(mirror) => {
                 let fetched = mirror.fetch(FetchedBranches {
                     branches,
-                    prefixes: &[],
+                    own: None,
                     is_shallow: false,
                 });
                 fetched.map(|()| {

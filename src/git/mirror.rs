@@ -19,7 +19,7 @@ use sha2::Digest as _;
 
 use super::{
     BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, command,
-    location::Location,
+    connection::without_users, location::Location,
 };
 
 /// The fetched branches, by the SHA-256 of their names: so none of them can be a directory of another one, and no name is
@@ -60,16 +60,14 @@ pub(crate) struct Mirror {
     used: fs::File,
     /// The heads of the branches that were fetched; `None`: the branch is missing.
     heads: BTreeMap<String, Option<ObjectId>>,
-    /// The beginnings of names of which every branch was fetched.
-    prefixes: BTreeSet<String>,
 }
 
 /// The branches of a fetch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchedBranches<'b> {
     pub(crate) branches: &'b [&'b str],
-    /// Beginnings of names, of which there may be no branch. One exchange suffices for them.
-    pub(crate) prefixes: &'b [&'b str],
+    /// A branch that usually does not exist: its name is sent as a pattern, so that one exchange suffices.
+    pub(crate) own: Option<&'b str>,
     /// Only the heads, without their history, which other runs would miss in the same directory.
     pub(crate) is_shallow: bool,
 }
@@ -124,7 +122,6 @@ impl Mirror {
             remote: Arc::new(remote),
             directory: directory.to_owned(),
             heads: BTreeMap::new(),
-            prefixes: BTreeSet::new(),
         };
         mirror.create(clone)?;
         mirror.git.source = Some(Arc::clone(&mirror.remote));
@@ -158,6 +155,21 @@ impl Mirror {
             self.shorten(lent.shallow)?;
         }
         self.git.shallow = self.git.boundary()?;
+        self.remove_lost()
+    }
+
+    /// Removes the references to commits that the clone has collected since: git refuses to fetch beside them.
+    fn remove_lost(&self) -> Result<(), GitError> {
+        let fetched = self.git.tips_below(FETCHED)?;
+        if fetched.is_empty() {
+            return Ok(());
+        }
+        let tips: Vec<_> = fetched.values().copied().collect();
+        let lost = self.git.missing(&tips)?;
+        for (name, _) in fetched.iter().filter(|(_, tip)| lost.contains(tip)) {
+            let path = self.directory.join(".git").join(FETCHED).join(name);
+            fs::remove_file(path).map_err(|error| self.unreadable(error))?;
+        }
         Ok(())
     }
 
@@ -251,17 +263,7 @@ impl Mirror {
     }
 
     pub(crate) fn has_fetched(&self, branch: &str) -> bool {
-        let is_below = |prefix: &String| branch.starts_with(prefix.as_str());
-        self.heads.contains_key(branch) || self.prefixes.iter().any(is_below)
-    }
-
-    /// The heads of all branches whose names begin with `prefix`; `None`: they were not fetched.
-    pub(crate) fn heads_below(&self, prefix: &str) -> Option<BTreeMap<String, ObjectId>> {
-        let heads = self.heads.iter().filter_map(|(name, tip)| {
-            let name = name.starts_with(prefix).then(|| name.clone())?;
-            Some((name, (*tip)?))
-        });
-        self.prefixes.contains(prefix).then(|| heads.collect())
+        self.heads.contains_key(branch)
     }
 
     /// The head of a branch when it was fetched; `None`: it did not exist.
@@ -278,21 +280,17 @@ impl Mirror {
         if !self.fetch_present(&present, &wanted)? {
             let listed = self.listed(wanted.branches)?;
             present.retain(|branch| listed.contains_key(*branch));
-            self.fetch_present(&present, &wanted)?;
+            if !self.fetch_present(&present, &wanted)? {
+                return Err(GitError::Remote {
+                    remote: without_users(&self.remote.url),
+                    command: "fetch",
+                    reason: "a listed branch or its commit is missing on the server".to_owned(),
+                });
+            }
         }
         self.git.shallow = self.git.boundary()?;
         self.git.idle = IdleProcess::default();
         let fetched = self.git.tips_below(FETCHED)?;
-        for prefix in wanted.prefixes {
-            let stored = encoded(prefix);
-            let tips = fetched.iter().filter_map(|(name, tip)| {
-                Some((
-                    format!("{prefix}{}", name.strip_prefix(&stored)?),
-                    Some(*tip),
-                ))
-            });
-            self.heads.extend(tips);
-        }
         for branch in present {
             let tip = fetched.get(&encoded(branch)).copied();
             self.heads.insert(branch.to_owned(), tip);
@@ -300,8 +298,10 @@ impl Mirror {
         for branch in wanted.branches {
             self.heads.entry((*branch).to_owned()).or_insert(None);
         }
-        let prefixes = wanted.prefixes.iter().map(|prefix| (*prefix).to_owned());
-        self.prefixes.extend(prefixes);
+        if let Some(own) = wanted.own {
+            let tip = fetched.get(&encoded(own)).copied();
+            self.heads.insert(own.to_owned(), tip);
+        }
         Ok(())
     }
 
@@ -327,14 +327,10 @@ impl Mirror {
         branches: &[&str],
         wanted: &FetchedBranches<'_>,
     ) -> Result<bool, GitError> {
-        let stored = self.directory.join(".git").join(FETCHED);
-        for branch in branches {
-            let _ = fs::remove_file(stored.join(format!("{}.lock", encoded(branch))));
-            self.heads.remove(*branch);
-        }
-        for prefix in wanted.prefixes {
-            remove_locks(&stored.join(digest(prefix)));
-            self.heads.retain(|branch, _| !branch.starts_with(prefix));
+        for branch in branches.iter().copied().chain(wanted.own) {
+            let reference = format!(".git/{FETCHED}{}.lock", encoded(branch));
+            let _ = fs::remove_file(self.directory.join(reference));
+            self.heads.remove(branch);
         }
         let mut args: Vec<String> = FETCH.map(str::to_owned).to_vec();
         args.push("--prune".to_owned());
@@ -347,8 +343,8 @@ impl Mirror {
         let refspec =
             |name: &str, end| format!("+{BRANCHES}{name}{end}:{FETCHED}{}{end}", encoded(name));
         args.extend(branches.iter().map(|branch| refspec(branch, "")));
-        args.extend(wanted.prefixes.iter().map(|prefix| refspec(prefix, "*")));
-        if branches.is_empty() && wanted.prefixes.is_empty() {
+        args.extend(wanted.own.map(|own| refspec(own, "*")));
+        if branches.is_empty() && wanted.own.is_none() {
             return Ok(true);
         }
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
@@ -360,26 +356,9 @@ impl Mirror {
 /// that another run needs.
 const MAX_PACKS: usize = 100;
 
-/// The name of a fetched branch. For the beginning of names, the rest follows, which is empty for no directory.
+/// The name of a fetched branch. The rest of a longer name that a pattern matches follows.
 fn encoded(branch: &str) -> String {
-    let rest = if branch.ends_with('/') { "" } else { "x" };
-    format!("{}/{rest}", digest(branch))
-}
-
-fn digest(branch: &str) -> String {
-    hex::encode(sha2::Sha256::digest(branch))
-}
-
-/// Removes the locks of references that a killed run left; no reference has such a name (git-check-ref-format).
-fn remove_locks(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_locks(&path);
-        } else if path.extension() == Some(OsStr::new("lock")) {
-            let _ = fs::remove_file(path);
-        }
-    }
+    format!("{}/x", hex::encode(sha2::Sha256::digest(branch)))
 }
 
 /// Writes a file so that a process that reads it finds the old or the new content.
@@ -645,7 +624,7 @@ mod tests {
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
         let wanted = FetchedBranches {
             branches: &[branch],
-            prefixes: &[],
+            own: None,
             is_shallow: false,
         };
         mirror.fetch(wanted).unwrap();
@@ -754,42 +733,51 @@ mod tests {
         let server = server(1);
         let long = "x".repeat(200);
         let longer = format!("{long}{}", "y".repeat(40));
-        // With `.lock` it has the maximum length of a file's name.
-        let longest = format!("own/{}", "z".repeat(250));
-        for name in [&*long, &*longer, "a/b/c", "own/a/b", &*longest] {
+        for name in [&*long, &*longer, "a/b/c"] {
             git(server.path(), &["branch", name]);
         }
         let clone = cloned(server.path(), &[]);
         let mut mirror = mirror_of(clone.path(), server.path());
         let wanted = FetchedBranches {
             branches: &["main", "a/b/c"],
-            prefixes: &[&long, "own/"],
+            own: Some(&long),
             is_shallow: false,
         };
-        let below = |mirror: &Mirror| {
-            let heads = mirror.heads_below("own/").unwrap();
-            heads.into_keys().collect::<Vec<_>>()
-        };
-        assert_eq!(mirror.heads_below("own/"), None);
         for _ in 0..2 {
             mirror.fetch(wanted).unwrap();
             let tip = mirror.head("main");
             assert!(tip.is_some());
-            for name in [&*long, &*longer, "a/b/c", "own/a/b", &*longest] {
+            for name in [&*long, "a/b/c"] {
                 assert_eq!(mirror.head(name), tip, "{name}");
             }
-            assert_eq!(below(&mirror), ["own/a/b", &longest]);
         }
-        git(
-            server.path(),
-            &["branch", "-D", "-q", &long, "own/a/b", &longest],
-        );
-        // A name that was a directory.
-        git(server.path(), &["branch", "own/a"]);
+        git(server.path(), &["branch", "-D", "-q", &long]);
         mirror.fetch(wanted).unwrap();
         assert!(mirror.has_fetched(&long) && mirror.head(&long).is_none());
-        assert!(mirror.has_fetched("own/x") && !mirror.has_fetched("other"));
-        assert_eq!(below(&mirror), ["own/a"]);
+    }
+
+    #[test]
+    fn commit_that_the_clone_collected_stops_no_fetch() {
+        for other in ["side", "main"] {
+            let server = server(1);
+            let side = |number| {
+                git(server.path(), &["checkout", "-q", "-B", "side", "main"]);
+                change(server.path(), number);
+                git(server.path(), &["checkout", "-q", "main"]);
+            };
+            side(7);
+            let clone = cloned(server.path(), &[]);
+            let mut mirror = mirror_of(clone.path(), server.path());
+            let old = fetched(&mut mirror, "side");
+            drop(mirror);
+            side(8);
+            git(clone.path(), &["fetch", "-q", "origin"]);
+            git(clone.path(), &["reflog", "expire", "--expire=now", "--all"]);
+            git(clone.path(), &["gc", "-q", "--prune=now"]);
+            let mut mirror = mirror_of(clone.path(), server.path());
+            let new = fetched(&mut mirror, other);
+            assert!(new.is_some() && new != old, "{other}");
+        }
     }
 
     #[test]
@@ -835,24 +823,16 @@ mod tests {
         let lock = locked(&directory).unwrap();
         let repository = directory.join(".git");
         let main = format!("refs/repin/heads/{}.lock", encoded("main"));
-        let own = format!("refs/repin/heads/{}a/b.lock", encoded("own/"));
-        for name in LOCKS.into_iter().chain([&*main, &*own]) {
-            let path = repository.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
+        let parent = repository.join(&main);
+        fs::create_dir_all(parent.parent().unwrap()).unwrap();
+        for name in LOCKS.into_iter().chain([&*main]) {
+            fs::write(repository.join(name), "").unwrap();
         }
-        git(server.path(), &["branch", "own/a/b"]);
         let (path, url) = (clone.path().to_owned(), server.path().to_owned());
         let other = std::thread::spawn(move || {
             let mut mirror = mirror_of(&path, &url);
-            let wanted = FetchedBranches {
-                branches: &["main"],
-                prefixes: &["own/"],
-                is_shallow: false,
-            };
-            mirror.fetch(wanted).unwrap();
-            assert_eq!(mirror.head("own/a/b"), mirror.head("main"));
-            history(&mirror, &mirror.head("main").unwrap()).0
+            let tip = fetched(&mut mirror, "main").unwrap();
+            history(&mirror, &tip).0
         });
         assert!(!other.is_finished());
         drop(lock);

@@ -184,8 +184,8 @@ fn new_pull_request_needs_few_exchanges() {
             "info/refs?service=git-upload-pack",
             "info/refs?service=git-receive-pack",
         ];
-        assert_eq!(connections.map(of), [1, 1], "{kind:?} {git:#?}");
-        assert!(git.len() <= 5, "{kind:?} {git:#?}");
+        assert_eq!(connections.map(of), [2, 1], "{kind:?} {git:#?}");
+        assert!(git.len() <= 7, "{kind:?} {git:#?}");
         let most = match kind {
             Kind::Github => 4,
             Kind::Gitea | Kind::Forgejo => 6,

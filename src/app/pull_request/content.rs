@@ -23,9 +23,6 @@ use crate::{
     },
 };
 
-/// The prefix of repin's own branches, which it deletes after the merge.
-pub(crate) const OWN_BRANCHES: &str = "repin/";
-
 /// The time after which a fetch is reported, with its size.
 const SLOW_FETCH: Duration = Duration::from_secs(3);
 
@@ -117,8 +114,7 @@ impl Content {
         }
     }
 
-    /// Fetches branches with their history; `own`: a branch that usually does not exist. With it, all of repin's own
-    /// branches are fetched.
+    /// Fetches branches with their history; `own`: a branch that usually does not exist.
     pub(crate) async fn fetch(&self, branches: &[&str], own: Option<&str>) -> Result<(), Error> {
         self.fetch_with(branches, own, false).await
     }
@@ -138,16 +134,13 @@ impl Content {
         let names: Vec<_> = branches.iter().map(|name| (*name).to_owned()).collect();
         let own = own.map(str::to_owned);
         let all: Vec<_> = names.iter().chain(&own).cloned().collect();
-        let mut prefixes: Vec<_> = own.iter().map(|_| OWN_BRANCHES.to_owned()).collect();
-        prefixes.extend(own.filter(|own| !own.starts_with(OWN_BRANCHES)));
         let packs = self.place.directory.join(".git/objects/pack");
         let (start, before) = (Instant::now(), packed_bytes(&packs));
         let fetched = self.repeat(move |mirror| {
             let branches: Vec<_> = names.iter().map(String::as_str).collect();
-            let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
             mirror.fetch(FetchedBranches {
                 branches: &branches,
-                prefixes: &prefixes,
+                own: own.as_deref(),
                 is_shallow,
             })
         });
@@ -368,16 +361,14 @@ impl Content {
         Ok(listed.get(branch).copied())
     }
 
-    /// The heads of repin's own branches, as the last fetch of them showed them; they are fetched if there was none.
-    pub(crate) async fn own_branches(&self) -> Result<BTreeMap<String, ObjectId>, Error> {
-        let fetched = self.with(|mirror| Ok(mirror.heads_below(OWN_BRANCHES)))?;
-        if let Some(heads) = fetched {
-            return Ok(heads);
-        }
-        self.fetch(&[], Some(OWN_BRANCHES)).await?;
-        Ok(self
-            .with(|mirror| Ok(mirror.heads_below(OWN_BRANCHES)))?
-            .unwrap_or_default())
+    /// The commits on the server now of the branches whose names begin with `prefix`.
+    pub(crate) async fn listed_below(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, ObjectId>, Error> {
+        let pattern = format!("{prefix}*");
+        let listed = self.repeat(move |mirror| mirror.listed(&[&pattern])).await;
+        listed.map_err(|error| self.not_fetched(prefix, error))
     }
 
     async fn pause_before_retry(&self, failed: u32) -> bool {

@@ -1,10 +1,10 @@
 //! Deletes repin's own branches after the merge of their pull requests.
 //!
-//! A branch is repin's own if the configuration gives it to the set of its pull request, below [`OWN_BRANCHES`]. It is deleted by a
+//! A branch is repin's own if the configuration gives it to the set of its pull request, below [`PREFIX`]. It is deleted by a
 //! push with a lease, and only at the commit that was merged: a later commit is the work of a person.
 
 use super::{
-    content::{ForgeRepository, OWN_BRANCHES, PushOutcome},
+    content::{ForgeRepository, PushOutcome},
     head,
 };
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     forge::{Pull, PullState, Pulls},
     git::{ObjectId, RefUpdate},
 };
+
+/// The prefix of the branches that repin deletes.
+const PREFIX: &str = "repin/";
 
 /// The maximum number of branches for which a run requests the pull requests.
 const MAX_BRANCHES: usize = 20;
@@ -40,7 +43,7 @@ pub(crate) async fn delete_earlier(
     current: &str,
 ) -> Result<Vec<String>, Error> {
     let ForgeRepository { forge, content } = repository;
-    let mut branches = content.own_branches().await?;
+    let mut branches = content.listed_below(PREFIX).await?;
     branches.retain(|name, _| name != current && config.has_branch(name));
     let mut deleted = Vec::new();
     if branches.is_empty() {
@@ -64,7 +67,7 @@ pub(crate) async fn delete_earlier(
 /// Whether the pull request is merged, and its branch is one that repin made for this configuration.
 fn is_own(pull: &Pull, config: &Config) -> bool {
     matches!(pull.state, PullState::Merged(_))
-        && pull.head.starts_with(OWN_BRANCHES)
+        && pull.head.starts_with(PREFIX)
         && head::identify(pull.clone(), config).is_some()
 }
 

@@ -27,6 +27,9 @@ use std::{
 /// The minimum number of commits that a process of git compares; tests use several processes for few commits.
 const LEAST_PER_PROCESS: usize = if cfg!(test) { 3 } else { 2_000 };
 
+/// The maximum number of these processes: each holds the commits that it skips in memory.
+const MAX_PROCESSES: usize = 8;
+
 /// The sets of a branch.
 #[derive(Debug)]
 pub(crate) struct OtherSets {
@@ -235,10 +238,16 @@ fn configurations(
     commits: usize,
 ) -> Result<BTreeMap<SetPath, Vec<ObjectId>>, GitError> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let length = commits.div_ceil(processors).max(LEAST_PER_PROCESS);
+    let length = commits.div_ceil(processors.min(MAX_PROCESSES));
+    let length = length.max(LEAST_PER_PROCESS);
     let parts: Vec<_> = thread::scope(|scope| {
         let starts = (0..commits).step_by(length);
-        let read = |start| configurations_of(git, tip, own, start..start + length);
+        // A fetch may have added older commits since they were counted.
+        let end = |start| match start + length {
+            end if end < commits => end,
+            _ => usize::MAX,
+        };
+        let read = |start| configurations_of(git, tip, own, start..end(start));
         let threads: Vec<_> = starts
             .map(|start| scope.spawn(move || read(start)))
             .collect();
