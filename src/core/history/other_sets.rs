@@ -242,12 +242,12 @@ fn configurations(
     let length = length.max(LEAST_PER_PROCESS);
     let parts: Vec<_> = thread::scope(|scope| {
         let starts = (0..commits).step_by(length);
-        // A fetch may have added older commits since they were counted.
-        let end = |start| match start + length {
-            end if end < commits => end,
-            _ => usize::MAX,
+        let read = |start| {
+            let end = start + length;
+            // A fetch may have added older commits since they were counted.
+            let end = if end < commits { end } else { usize::MAX };
+            configurations_of(git, tip, own, start..end)
         };
-        let read = |start| configurations_of(git, tip, own, start..end(start));
         let threads: Vec<_> = starts
             .map(|start| scope.spawn(move || read(start)))
             .collect();
