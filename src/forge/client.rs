@@ -387,7 +387,7 @@ impl Forge {
             return Ok(());
         }
         let what = format!("{}: reading what {branch} requires", self.name());
-        Err(Error::about(Class::Refused, what, "it is not found").help(MISSING_BASE))
+        Err(Error::about(Class::Refused, what, "not found").help(MISSING_BASE))
     }
 
     /// Whether the forge may have deleted reports about a commit because of its age. Gitea and Forgejo keep statuses as

@@ -447,7 +447,7 @@ impl Permission {
             Self::Actions => "not needed: forge.dispatch names no workflow",
             Self::Packages => "not needed: nothing is pruned through the forge",
         };
-        Some(self.with(Verdict::Unknown(reason.to_owned())))
+        Some(self.with(Verdict::unknown(reason)))
     }
 
     pub(super) fn with(self, verdict: Verdict) -> Right {
@@ -476,7 +476,7 @@ impl Verdict {
     /// a success proves nothing about writing; `unknown` is the reason then.
     pub(super) fn of_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
         match read {
-            Ok(()) => Ok(Self::Unknown(unknown.to_owned())),
+            Ok(()) => Ok(Self::unknown(unknown)),
             Err(error) if error.class == Class::Denied => {
                 let hint = error
                     .help
@@ -501,7 +501,7 @@ pub(super) fn rights(
     let mut rights = vec![Contents.with(contents), PullRequests.with(pulls)];
     for (permission, reason) in [Workflows, Actions, Packages].into_iter().zip(others) {
         let unneeded = required.and_then(|required| permission.unneeded(required));
-        rights.push(unneeded.unwrap_or_else(|| permission.with(Verdict::Unknown(reason))));
+        rights.push(unneeded.unwrap_or_else(|| permission.with(Verdict::unknown(reason))));
     }
     rights
 }

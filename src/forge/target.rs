@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc};
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use super::{Token, Words, gitlab::Facts};
+use super::{Token, Words, gitlab::GitlabFacts};
 use crate::{base::error::Error, git::HostedRepository};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -400,7 +400,8 @@ fn kind_of(api: &Url) -> Option<Kind> {
 pub(crate) struct ServerFacts {
     /// The version of a GitLab, Gitea or Forgejo.
     pub(super) version: Rc<OnceCell<String>>,
-    pub(super) gitlab: Rc<Facts>,
+    /// The token and the projects of a GitLab.
+    pub(super) gitlab: Rc<GitlabFacts>,
     /// A token that it refused, with the error.
     refused: Rc<RefCell<Option<(Token, Error)>>>,
 }

@@ -7,7 +7,6 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader},
-    ops::Range,
     os::unix::ffi::OsStringExt,
     process::ChildStdout,
     sync::Arc,
@@ -239,21 +238,20 @@ pub(crate) fn all_changes(git: &Git, tips: &[ObjectId]) -> Result<Log, GitError>
     Log::start(git, NO_TEXTS, CHANGE_OPTIONS, tips, [])
 }
 
-/// The maximum number that git counts to.
-const MAX_COUNT: usize = 0x7fff_ffff;
-
-/// The commits at these positions of the log of `tip`, the newest of which is the first, with all changes and without their
-/// messages. git skips commits without comparing them, so several processes share the work.
+/// A part of the log of `tip`, newest first, with all changes and without messages: `count` commits after the first `skip`
+/// ones, or all of them. git does not compare the commits that it skips, so processes can share the work.
 pub(crate) fn changes_of_part(
     git: &Git,
     tip: &ObjectId,
-    part: Range<usize>,
+    skip: usize,
+    count: Option<usize>,
 ) -> Result<Log, GitError> {
     let part = [
-        format!("--skip={}", part.start),
-        format!("--max-count={}", part.len().min(MAX_COUNT)),
+        Some(format!("--skip={skip}")),
+        count.map(|count| format!("--max-count={count}")),
     ];
-    let options = [&[part[0].as_str(), part[1].as_str()], CHANGE_OPTIONS].concat();
+    let mut options: Vec<_> = part.iter().flatten().map(String::as_str).collect();
+    options.extend(CHANGE_OPTIONS);
     Log::start(git, NO_TEXTS, &options, [tip.to_string()], [])
 }
 
@@ -563,11 +561,13 @@ mod tests {
         for length in 1..=all.len() {
             let mut parts = Vec::new();
             for start in (0..all.len()).step_by(length) {
-                let part = changes_of_part(&git, &tip, start..start + length);
+                let part = changes_of_part(&git, &tip, start, Some(length));
                 parts.extend(listed(part.unwrap()));
             }
             assert_eq!(parts, all, "{length}");
         }
+        let rest = changes_of_part(&git, &tip, 1, None).unwrap();
+        assert_eq!(listed(rest), all[1..]);
     }
 
     #[test]

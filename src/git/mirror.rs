@@ -158,7 +158,7 @@ impl Mirror {
         self.remove_lost()
     }
 
-    /// Removes the references to commits that the clone has collected since: git refuses to fetch beside them.
+    /// Removes references to commits that the clone has collected since the last run: while they exist, git refuses to fetch.
     fn remove_lost(&self) -> Result<(), GitError> {
         let fetched = self.git.tips_below(FETCHED)?;
         if fetched.is_empty() {
@@ -778,6 +778,25 @@ mod tests {
             let new = fetched(&mut mirror, other);
             assert!(new.is_some() && new != old, "{other}");
         }
+    }
+
+    #[test]
+    fn commit_that_the_server_lost_is_an_error() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        git(server.path(), &["checkout", "-q", "-b", "side"]);
+        change(server.path(), 7);
+        let head = id(server.path(), "HEAD").to_string();
+        let path = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
+        fs::remove_file(server.path().join(path)).unwrap();
+        let mut mirror = mirror_of(clone.path(), server.path());
+        let wanted = FetchedBranches {
+            branches: &["main", "side"],
+            own: None,
+            is_shallow: false,
+        };
+        let error = mirror.fetch(wanted).unwrap_err();
+        assert!(matches!(error, GitError::Remote { .. }), "{error}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    ops::Range,
     os::unix::ffi::OsStrExt,
     panic::resume_unwind,
     path::Path,
@@ -241,20 +240,17 @@ fn configurations(
     let length = commits.div_ceil(processors.min(MAX_PROCESSES));
     let length = length.max(LEAST_PER_PROCESS);
     let parts: Vec<_> = thread::scope(|scope| {
-        let starts = (0..commits).step_by(length);
-        let read = |start| {
-            let end = start + length;
-            // A fetch may have added older commits since they were counted.
-            let end = if end < commits { end } else { usize::MAX };
-            configurations_of(git, tip, own, start..end)
-        };
-        let threads: Vec<_> = starts
-            .map(|start| scope.spawn(move || read(start)))
-            .collect();
-        let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        results
-            .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect::<Result<_, _>>()
+        let mut threads = Vec::new();
+        for start in (0..commits).step_by(length) {
+            // The last part has no end: a fetch may have added older commits since they were counted.
+            let count = (start + length < commits).then_some(length);
+            threads.push(scope.spawn(move || configurations_of(git, tip, own, start, count)));
+        }
+        let results = threads.into_iter().map(|thread| {
+            let result = thread.join();
+            result.unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        results.collect::<Result<_, _>>()
     })?;
     let mut versions: BTreeMap<SetPath, Vec<ObjectId>> = BTreeMap::new();
     for (path, blob) in parts.into_iter().flatten() {
@@ -266,16 +262,17 @@ fn configurations(
     Ok(versions)
 }
 
-/// The configuration files that commits changed, with their contents, newest first. `part`: the positions of the commits
-/// in the log of `tip`.
+/// The configuration files that a part of the log of `tip` changed ([`commits::changes_of_part`]), with their contents,
+/// newest first.
 fn configurations_of(
     git: &Git,
     tip: &ObjectId,
     own: &SetPath,
-    part: Range<usize>,
+    skip: usize,
+    count: Option<usize>,
 ) -> Result<Vec<(SetPath, ObjectId)>, GitError> {
     let mut found = Vec::new();
-    commits::changes_of_part(git, tip, part)?.each(|commit| {
+    commits::changes_of_part(git, tip, skip, count)?.each(|commit| {
         for change in commit.changes {
             let path = Path::new(OsStr::from_bytes(&change.path));
             if is_config_file_of(path, own)

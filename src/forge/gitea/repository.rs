@@ -127,16 +127,15 @@ impl Gitea {
         let unknown = |scope: &str| {
             format!("{evidence}; Gitea does not report whether it has the scope {scope}")
         };
-        let lacks = |reason: &str, hint: &str| Verdict::Lacks(reason.to_owned(), hint.to_owned());
         let (contents, pulls) = if repo.archived {
-            let lacks = lacks(ARCHIVED, "unarchive the repository");
+            let lacks = Verdict::lacks(ARCHIVED, "unarchive the repository");
             (lacks.clone(), lacks)
         } else if repo.push == Push::Denied {
-            let lacks = lacks("the token's owner may not push", PUSH_HINT);
+            let lacks = Verdict::lacks("the token's owner may not push", PUSH_HINT);
             (lacks.clone(), lacks)
         } else {
             let pulls = unknown("write:issue (labels, comments)");
-            let contents = Verdict::Unknown(unknown("write:repository"));
+            let contents = Verdict::unknown(unknown("write:repository"));
             (contents, self.pulls_verdict(&pulls).await?)
         };
         let others = [
@@ -157,15 +156,12 @@ impl Gitea {
             let reply = self.http.send(&request.query("limit", 1)).await?;
             if let Err(error) = reply.check(&[200]) {
                 if self.has_no_pull_requests(&error).await {
-                    return Ok(Verdict::Lacks(
-                        NO_PULL_REQUESTS.to_owned(),
-                        ENABLE_PULL_REQUESTS.to_owned(),
-                    ));
+                    return Ok(Verdict::lacks(NO_PULL_REQUESTS, ENABLE_PULL_REQUESTS));
                 }
                 return Verdict::of_reading(Err(error), unknown);
             }
         }
-        Ok(Verdict::Unknown(unknown.to_owned()))
+        Ok(Verdict::unknown(unknown))
     }
 
     /// The features of the repository if `error` is a 404, which is also the response for a

@@ -117,19 +117,17 @@ impl Github {
         for permission in [Permission::Contents, Permission::PullRequests] {
             rights.push(match &repo.scopes {
                 _ if repo.archived => {
-                    let hint = "unarchive the repository".to_owned();
-                    permission.with(Verdict::Lacks(ARCHIVED.to_owned(), hint))
+                    permission.with(Verdict::lacks(ARCHIVED, "unarchive the repository"))
                 }
                 _ if may_not_push => {
-                    let reason = "the token's owner may not push".to_owned();
-                    permission.with(Verdict::Lacks(reason, PUSH_HINT.to_owned()))
+                    permission.with(Verdict::lacks("the token's owner may not push", PUSH_HINT))
                 }
                 Some(scopes) if repo.public => {
                     permission.with(by_scopes(scopes, &["repo", "public_repo"]))
                 }
                 Some(scopes) => permission.with(by_scopes(scopes, &["repo"])),
                 None if permission == Permission::PullRequests => self.pulls_right().await?,
-                None => permission.with(Verdict::Unknown(format!("reading works; {UNREPORTED}"))),
+                None => permission.with(Verdict::unknown(format!("reading works; {UNREPORTED}"))),
             });
         }
         rights.push(workflows_right(repo, required));
@@ -189,13 +187,13 @@ impl Github {
                 Ok(Ability::Yes) => continue,
                 Ok(Ability::No(reason)) => {
                     let hint = "correct forge.dispatch, or give the token `actions: write`";
-                    Verdict::Lacks(reason, hint.to_owned())
+                    Verdict::lacks(reason, hint)
                 }
                 Err(error) => Verdict::of_reading(Err(error), "")?,
             };
             return Ok(permission.with(verdict));
         }
-        Ok(permission.with(Verdict::Unknown(format!(
+        Ok(permission.with(Verdict::unknown(format!(
             "the workflows exist; {UNREPORTED}"
         ))))
     }
@@ -212,7 +210,7 @@ fn workflows_right(repo: &Repo, required: &RequiredRights) -> Right {
     let reason = format!(
         "{UNREPORTED}; GITHUB_TOKEN cannot have `workflows: write`, an app's or a person's token can"
     );
-    permission.with(Verdict::Unknown(reason))
+    permission.with(Verdict::unknown(reason))
 }
 
 fn packages(repo: &Repo, required: &RequiredRights) -> Right {
@@ -222,7 +220,7 @@ fn packages(repo: &Repo, required: &RequiredRights) -> Right {
     }
     match &repo.scopes {
         Some(scopes) => permission.with(by_scopes(scopes, &["delete:packages"])),
-        None => permission.with(Verdict::Unknown(UNREPORTED.to_owned())),
+        None => permission.with(Verdict::unknown(UNREPORTED)),
     }
 }
 

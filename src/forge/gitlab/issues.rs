@@ -16,6 +16,11 @@ use crate::{
 /// The permission for issues.
 const ISSUES: &str = "the scope `api` and the role Reporter or a higher one";
 
+/// The labels as a parameter. A comma separates labels, and cannot be a part of one.
+pub(super) fn joined_labels(labels: &[String]) -> String {
+    labels.join(",")
+}
+
 impl Gitlab {
     pub(crate) async fn issues(&self) -> Result<Vec<Issue>, Error> {
         let request = self.request(Method::GET, &["issues"], "listing issues");
@@ -59,8 +64,7 @@ impl Gitlab {
         labels: &[String],
     ) -> Result<LabelOutcome, Error> {
         let request = self.of_item(Method::PUT, item, &[], "labeling").await?;
-        // A comma separates labels, and cannot be a part of one.
-        let body = json!({"add_labels": labels.join(",")});
+        let body = json!({"add_labels": joined_labels(labels)});
         let reply = self.http.write(&request.body(body)).await?;
         Ok(label_outcome(&reply))
     }

@@ -28,7 +28,7 @@ use crate::base::error::{Class, Error};
 
 pub(super) use fleet::GitlabFleet;
 pub(super) use merging::PIPELINE;
-pub(super) use project::Facts;
+pub(super) use project::GitlabFacts;
 use project::Project;
 
 /// A project on GitLab.

@@ -55,14 +55,14 @@ pub(super) struct TokenRow {
 
 /// The facts about a server that a run reads once.
 #[derive(Debug, Default)]
-pub(in crate::forge) struct Facts {
+pub(in crate::forge) struct GitlabFacts {
     /// The properties of the run's token; `None` if GitLab does not show them.
     pub(super) token: OnceCell<Option<TokenRow>>,
     /// The projects that were read, by their full names.
     projects: RefCell<HashMap<String, Rc<OnceCell<Project>>>>,
 }
 
-impl Facts {
+impl GitlabFacts {
     pub(super) fn project(&self, full_name: &str) -> Rc<OnceCell<Project>> {
         let mut projects = self.projects.borrow_mut();
         Rc::clone(projects.entry(full_name.to_owned()).or_default())

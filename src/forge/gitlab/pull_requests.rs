@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     ANOTHER_TOKEN, Gitlab,
+    issues::joined_labels,
     merge_status::{self, MergeStatus},
 };
 use crate::{
@@ -125,8 +126,8 @@ impl Row {
         if let Some((status, reason)) = merge_status::parse(word) {
             return (status, reason.to_owned());
         }
-        let word = short(word, WORD_WIDTH);
-        (MergeStatus::Unknown, format!("GitLab reports `{word}`"))
+        let reason = format!("GitLab reports `{}`", short(word, WORD_WIDTH));
+        (MergeStatus::Unknown, reason)
     }
 
     pub(super) fn is_at(&self, commit: &str) -> bool {
@@ -253,7 +254,7 @@ impl Gitlab {
             "squash": self.squashes(project),
         });
         if !new.labels.is_empty() {
-            body["labels"] = new.labels.join(",").into();
+            body["labels"] = joined_labels(new.labels).into();
         }
         let what = format!("opening the merge request of {}", new.head);
         let request = self.request(Method::POST, &["merge_requests"], what);

@@ -179,7 +179,11 @@ impl Gitlab {
 
     /// Whether a merge request squashes its commits, by the configured method and the project's setting.
     pub(super) fn squashes(&self, project: &Project) -> bool {
-        self.method == MergeMethod::Squash || self.method == MergeMethod::Auto && project.squashes()
+        match self.method {
+            MergeMethod::Squash => true,
+            MergeMethod::Merge | MergeMethod::Rebase => false,
+            MergeMethod::Auto => project.squashes(),
+        }
     }
 
     pub(crate) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
@@ -297,9 +301,8 @@ impl Gitlab {
     async fn pulls_verdict(&self, required: &RequiredRights) -> Result<Verdict, Error> {
         let project = self.project().await?;
         let Some(token) = self.token_row().await? else {
-            return Ok(Verdict::unknown(
-                "GitLab does not report the scopes of this token",
-            ));
+            let reason = "GitLab does not report the scopes of this token";
+            return Ok(Verdict::unknown(reason));
         };
         let scopes = by_scopes(&token.scopes, &["api"]);
         let (Some(base), Verdict::Has(_)) = (required.merges_into.as_deref(), &scopes) else {

@@ -219,7 +219,7 @@ impl Repository {
     /// Answers a request of git. `service`: the path after that of the repository.
     pub fn serve(&self, asked: &Asked, service: &str) -> Reply {
         let query = asked.target.split_once('?').map_or("", |(_, query)| query);
-        // What the second version advertises is the same for every repository here.
+        // In version 2 of the protocol, the advertisement is the same for every repository.
         let is_advertised = service == "info/refs"
             && query == "service=git-upload-pack"
             && asked.header("git-protocol") == Some("version=2");
