@@ -61,9 +61,9 @@
 //! - the way from `--pr` to the first request: `cli/commands/promote.rs` → `intent` (`cli/context.rs`) → `cli/change.rs` →
 //!   `workflow/run.rs` → `BranchSite::open` (`workflow/site.rs`), which compares the forge with that of the base branches
 //!   (`workflow/base.rs`) and selects the token (`workflow/connection.rs`) → `Forge::check_version` and `Base::read`
-//!   (`pull_request/base.rs`) → `forge/client.rs` → the directory of the forge → `forge/http.rs` → `base/http/client.rs`;
+//!   (`pull_request/base.rs`) → `forge/client.rs` → the directory of the forge → `forge/http/mod.rs` → `base/http/client.rs`;
 //! - the state that a crash leaves, and what the next run does: the table in `core/apply/state.rs`; after the files, a pull
-//!   request is completed by the same command (`pull_request/reconcile.rs`), and deletions by `prune/unfinished.rs`;
+//!   request is completed by the same command (`pull_request/reconcile/mod.rs`), and deletions by `prune/unfinished.rs`;
 //! - a new check added: a function in `core/checks`, called by the stage of its subject, and by `remote.rs` and
 //!   `cli/commands/check/remote.rs` if pinned images have it; a code in `base/codes.yaml`; its facts in `workflow`
 //!   (CONTRIBUTING.md, "Adding a check").

@@ -32,7 +32,7 @@ use crate::{
     oci::Revision,
 };
 
-const TEMPLATE: &str = include_str!("history_page/page.html.j2");
+const TEMPLATE: &str = include_str!("page.html.j2");
 /// The number of held sets that are listed; the others are counted.
 const MAX_HOLDS: usize = 5;
 /// The maximum widths of texts that a person wrote: with 200 of them, the page stays small.
