@@ -19,9 +19,10 @@
 //!              base      errors, escaping, paths, files, HTTP
 //! ```
 //!
-//! A room may use every room below it to which lines lead, and no other; `tests/architecture` enforces this.
-//! `base` knows no git, registry or configuration; `oci`, `contents`, `trust`, `git` and `forge` do not know `repin.yaml`;
-//! `core` sends no request to a forge. Only `app::cli` prints, exits, and reads the environment and the wall clock.
+//! A room may use every room below it to which lines lead, and no other, except that `core` must not use `forge`;
+//! `tests/architecture` enforces this.
+//! `base` knows no git, registry or configuration; `oci`, `contents`, `trust`, `git` and `forge` do not know `repin.yaml`.
+//! Only `app::cli` prints, exits, and reads the environment and the wall clock.
 //!
 //! # A promotion
 //!

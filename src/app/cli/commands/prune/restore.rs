@@ -1,8 +1,7 @@
 //! `repin prune restore`: restores a deleted version, or the tags of pinned digests.
 
-mod retag;
-
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     app::{
@@ -13,13 +12,24 @@ use crate::{
             output::Exit,
         },
         report::prune::RestoreDocument,
-        workflow::{Access, check_image_name, no_token_error, prune_backend::prune_backend},
+        workflow::{
+            Access, check_image_name, no_token_error,
+            prune_backend::prune_backend,
+            untagged_pins::{self, PinnedDigest, UntaggedPin},
+        },
     },
     base::{
-        error::{Class, Code, Error, Errors},
+        error::{Class, Code, Error, Errors, usage},
+        text::counted,
         untrusted::plain,
     },
-    prune::{Version, backends::Backend},
+    config::Config,
+    core::pins,
+    oci::{Digest, Tag, registry::Source},
+    prune::{
+        Version,
+        backends::{self, Backend},
+    },
 };
 
 const HELP: &str = "\
@@ -68,7 +78,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         check_image_name(&config, name, "--image: ")?;
     }
     let (Some(name), Some(version)) = (&args.image, args.version) else {
-        return retag::run(args, apply, &config, cx);
+        return retag(args, apply, &config, cx);
     };
     super::prune_block(&config)?;
     let Some(image) = config.image(name) else {
@@ -132,4 +142,155 @@ fn report(name: &str, version: u64, applied: bool, restored: Option<&Version>, c
         None => format!("dry run: --apply would restore version {version} of {name}\n"),
     };
     cx.output.print_text(&text);
+}
+
+/// `repin.retag/1`: the tags of pinned digests that had none.
+#[derive(Debug, Serialize)]
+struct RetagDocument {
+    schema: &'static str,
+    applied: bool,
+    tags: Vec<RetagRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct RetagRow {
+    image: String,
+    repository: String,
+    digest: Digest,
+    tag: Option<Tag>,
+    /// Whether this run set the tag.
+    set: bool,
+}
+
+/// Sets the tag of each pinned digest that has none.
+fn retag(args: &Arguments, apply: bool, config: &Config, cx: &mut Context) -> Result<Exit, Errors> {
+    let sources = cx.services.sources_of_images(config)?;
+    let mut rows = Vec::new();
+    let (mut exit, mut errors) = (Exit::Done, Vec::new());
+    for found in untagged_pins::untagged_pins(config, wanted(args, config, &sources)?, &cx.services)
+    {
+        let UntaggedPin {
+            image, digest, tag, ..
+        } = match found {
+            Ok(untagged) => untagged,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        let name = &config.images[image].name;
+        let mut row = RetagRow {
+            image: name.clone(),
+            repository: config.images[image].repository.to_string(),
+            digest,
+            tag,
+            set: false,
+        };
+        match &row.tag {
+            Some(tag) if apply => {
+                let changed = format!("{name}:{tag} may have been set; run the command again");
+                cx.services.interruption.changes(changed);
+                let work = backends::set_tag(&sources[image], digest, tag);
+                match cx.services.wait(work, "setting tags") {
+                    Ok(()) => row.set = true,
+                    Err(error) => errors.push(error),
+                }
+            }
+            Some(_) => {}
+            None => {
+                let message =
+                    format!("{name}: neither a pin nor a label states the tag of {digest}");
+                let error = Error::new(Class::Failed, Code::PIN_UNTAGGED, message);
+                let help = format!(
+                    "select one: `repin prune restore --image {name} --digest {digest} --tag TAG --apply`"
+                );
+                errors.push(error.help(help));
+            }
+        }
+        rows.push(row);
+    }
+    let is_selected = |name: &String| args.image.as_ref().is_none_or(|image| image == name);
+    let mut images = config.images.iter();
+    let is_unchecked = args.digest.is_none()
+        && images.any(|image| is_selected(&image.name) && image.repository.is_on_hub());
+    let is_complete = errors.is_empty();
+    report_tags(rows, apply && is_complete, is_unchecked, is_complete, cx);
+    if !errors.is_empty() {
+        let errors = Errors::from(errors);
+        exit = exit.worse(Exit::from(&errors));
+        if cx.output.format != Format::Json {
+            cx.output.report_errors(&errors);
+        }
+    }
+    Ok(exit)
+}
+
+/// The digests to check: the given one, or those of the pins.
+fn wanted<'s>(
+    args: &Arguments,
+    config: &Config,
+    sources: &'s [Source],
+) -> Result<Vec<PinnedDigest<'s>>, Errors> {
+    let tag = args.tag.as_deref().map(Tag::parse).transpose();
+    let tag = tag.map_err(|error| usage(format!("--tag: {error}")))?;
+    if let (Some(name), Some(digest)) = (&args.image, &args.digest) {
+        let digest = digest
+            .parse()
+            .map_err(|error| usage(format!("--digest: {error}")))?;
+        let image = config.images.iter().position(|image| image.name == *name);
+        let image = image.ok_or_else(|| usage(format!("--image: `{}` is unknown", plain(name))))?;
+        return Ok(vec![PinnedDigest {
+            image,
+            digest,
+            source: &sources[image],
+            tags: tag.into_iter().collect(),
+        }]);
+    }
+    let found = pins::find(&config.work_tree(), config)?;
+    let mut wanted = untagged_pins::pinned_digests(config, &found, sources, tag.as_ref());
+    if let Some(name) = &args.image {
+        wanted.retain(|pinned| config.images[pinned.image].name == *name);
+    }
+    Ok(wanted)
+}
+
+/// `is_unchecked`: whether images on Docker Hub were skipped; `is_complete`: whether no error occurred.
+fn report_tags(
+    rows: Vec<RetagRow>,
+    applied: bool,
+    is_unchecked: bool,
+    is_complete: bool,
+    cx: &mut Context,
+) {
+    if is_unchecked {
+        cx.output.note(
+            "pinned digests on Docker Hub were not checked; name one with --digest and --tag",
+        );
+    }
+    if cx.output.format == Format::Json {
+        cx.output.print_json(&RetagDocument {
+            schema: "repin.retag/1",
+            applied,
+            tags: rows,
+        });
+        return;
+    }
+    for row in &rows {
+        let tag = row.tag.as_ref().map_or("?", Tag::as_str);
+        let done = if row.set { "set" } else { "missing" };
+        let line = format!("{}:{tag} -> {}: {done}", row.repository, row.digest);
+        cx.output.print(format!("{}\n", plain(&line)));
+    }
+    let set = rows.iter().filter(|row| row.set).count();
+    let note = match rows.len() {
+        0 if is_unchecked || !is_complete => return,
+        0 => "every pinned digest has a tag".to_owned(),
+        _ if set > 0 => format!("{} set", counted(set, "tag")),
+        _ if !is_complete => "nothing was changed".to_owned(),
+        missing => format!(
+            "nothing was changed; --apply would set {}",
+            counted(missing, "tag")
+        ),
+    };
+    cx.output.note(&note);
 }
