@@ -56,8 +56,7 @@ impl SyncSite<'_> {
     /// Fetches the branches with their histories, and returns the heads of those that exist.
     fn fetch(&mut self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, Error> {
         let fetched = match self {
-            Self::Clone(git) => git.heads(ORIGIN).and_then(|heads| {
-                let mut tips = heads.tips;
+            Self::Clone(git) => git.heads(ORIGIN).and_then(|mut tips| {
                 tips.retain(|name, _| branches.contains(&&**name));
                 let present: Vec<_> = tips.keys().map(String::as_str).collect();
                 git.fetch_objects(ORIGIN, &present)?;
@@ -304,7 +303,7 @@ pub(crate) fn check_push(
     let (tips, known) = match site {
         SyncSite::Clone(git) => {
             let heads = git.heads(ORIGIN);
-            let heads = heads.and_then(|heads| Ok((heads.tips, Some(git.head()?.tip))));
+            let heads = heads.and_then(|heads| Ok((heads, Some(git.head()?.tip))));
             heads.map_err(|error| site.failed(&error))?
         }
         SyncSite::Forge(_) => (site.fetch(&names)?, None),

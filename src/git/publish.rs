@@ -92,7 +92,7 @@ impl Git {
             return Ok(pushed);
         };
         // The answer was lost: the branch on the server decides.
-        match self.heads(remote)?.tips.get(branch) {
+        match self.heads(remote)?.get(branch) {
             Some(tip) if tip == commit => {
                 self.fetch_tracking(remote, branch)?;
                 Ok(Pushed::Done)

@@ -24,19 +24,10 @@ const MAX_NAMES: usize = 1000;
 /// The time limit of one connection.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The current branches of a remote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Heads {
-    /// The branch of its `HEAD`, if the remote reports it.
-    pub default: Option<String>,
-    /// The heads by branch.
-    pub tips: BTreeMap<String, ObjectId>,
-}
-
 /// The current branches and tags of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct References {
-    /// The branch of its `HEAD`, if reported.
+    /// The branch of its `HEAD`, if the remote reports it.
     pub default: Option<String>,
     /// The targets by full reference name (`refs/heads/main`). A tag may refer to any object.
     pub tips: BTreeMap<String, ObjectId>,
@@ -105,15 +96,12 @@ impl Git {
             }))
     }
 
-    /// Queries the branches of a remote.
-    pub(crate) fn heads(&self, remote: &str) -> Result<Heads, GitError> {
-        let References { default, tips } = self.list_remote(remote, &["refs/heads/*"])?;
+    /// Queries the heads of a remote by branch.
+    pub(crate) fn heads(&self, remote: &str) -> Result<BTreeMap<String, ObjectId>, GitError> {
+        let tips = self.list_remote(remote, &["refs/heads/*"])?.tips;
         let branch =
             |(name, tip): (String, ObjectId)| Some((name.strip_prefix(BRANCHES)?.to_owned(), tip));
-        Ok(Heads {
-            default,
-            tips: tips.into_iter().filter_map(branch).collect(),
-        })
+        Ok(tips.into_iter().filter_map(branch).collect())
     }
 
     /// Queries the branches and tags of a remote.

@@ -56,7 +56,7 @@ pub(super) struct Publication<'p> {
 }
 
 /// The result of a request to merge a pull request.
-pub(super) enum MergeSchedule {
+pub(super) enum MergeReport {
     /// The pull request will be merged, with a note for the user.
     Scheduled(String),
     /// It is merged, with a note for the user.
@@ -213,7 +213,7 @@ impl Publication<'_> {
         &self,
         number: u64,
         url: &str,
-    ) -> Result<Option<MergeSchedule>, Errors> {
+    ) -> Result<Option<MergeReport>, Errors> {
         let configured = self.config.forge_or_default();
         if !configured.auto_merge || self.request.state == Readiness::Draft {
             return Ok(None);
@@ -221,12 +221,12 @@ impl Publication<'_> {
         let permission = self.permission();
         let (repository, gates) = (&self.head.repository, &configured.gates);
         let attempt = merging::schedule_new(repository, number, gates, &permission).await?;
-        merge_schedule(attempt, number, url).map(Some)
+        merge_report(attempt, number, url).map(Some)
     }
 }
 
 /// The result of an attempt to schedule the merge of a new pull request.
-fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeSchedule, Errors> {
+fn merge_report(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeReport, Errors> {
     let words = Words::of_page(url);
     let name = format!("{} ({url})", words.name(number));
     let merge = match attempt {
@@ -248,16 +248,16 @@ fn merge_schedule(attempt: MergeAttempt, number: u64, url: &str) -> Result<Merge
         }
         Merge::Merged => {
             let note = format!("note: {name} was merged: its gates had already passed");
-            return Ok(MergeSchedule::Merged(note));
+            return Ok(MergeReport::Merged(note));
         }
         Merge::Later(reason) | Merge::Clean(reason) | Merge::Unscheduled(reason) => {
-            return Ok(MergeSchedule::NotYet(merge_pending_warning(
+            return Ok(MergeReport::NotYet(merge_pending_warning(
                 number, url, &reason,
             )));
         }
         Merge::Refused(reason) => return Err(merge_refused_error(&name, &reason)),
     };
-    Ok(MergeSchedule::Scheduled(format!("note: {name} {outcome}")))
+    Ok(MergeReport::Scheduled(format!("note: {name} {outcome}")))
 }
 
 /// The outcome of a scheduled merge that the forge refuses now and does not check again by itself.
@@ -420,14 +420,14 @@ fn schedule_merge(
 ) -> Result<bool, Errors> {
     let work = publication.schedule_merge(number, url);
     match services.wait(work, "scheduling the merge")? {
-        Some(MergeSchedule::Scheduled(note)) => services.console.note(&note),
-        Some(MergeSchedule::Merged(note)) => {
+        Some(MergeReport::Scheduled(note)) => services.console.note(&note),
+        Some(MergeReport::Merged(note)) => {
             services.console.note(&note);
             return Ok(true);
         }
         // A wait requests it again.
-        Some(MergeSchedule::NotYet(_)) if publication.request.wait.is_some() => {}
-        Some(MergeSchedule::NotYet(warning)) => services.console.warn(&warning),
+        Some(MergeReport::NotYet(_)) if publication.request.wait.is_some() => {}
+        Some(MergeReport::NotYet(warning)) => services.console.warn(&warning),
         None => {}
     }
     Ok(false)

@@ -17,7 +17,7 @@ pub(super) struct BranchCommitRow {
 }
 
 #[derive(Deserialize)]
-pub(super) struct CommitRow {
+pub(super) struct GitCommitRow {
     sha: String,
     commit: CommitText,
     #[serde(default, deserialize_with = "nullable::list")]
@@ -30,7 +30,7 @@ struct CommitText {
     tree: Option<ObjectRow>,
 }
 
-impl CommitRow {
+impl GitCommitRow {
     /// The id of its tree; empty if the server does not report it.
     pub(super) fn tree(&self) -> String {
         let tree = self.commit.tree.as_ref();
@@ -38,8 +38,8 @@ impl CommitRow {
     }
 }
 
-impl From<CommitRow> for AheadCommit {
-    fn from(row: CommitRow) -> Self {
+impl From<GitCommitRow> for AheadCommit {
+    fn from(row: GitCommitRow) -> Self {
         Self {
             id: row.sha,
             message: row.commit.message,

@@ -23,7 +23,7 @@ pub(super) const ACTIONS_BOT: &str = "github-actions[bot]";
 const RETENTION: Duration = Duration::from_secs(90 * 86_400);
 
 #[derive(Deserialize)]
-struct CommitRow {
+struct CommitDateRow {
     commit: CommitDates,
 }
 
@@ -233,7 +233,7 @@ impl Github {
     pub(crate) async fn may_have_expired(&self, commit: &str) -> Result<bool, Error> {
         let what = "reading the commit's date";
         let request = self.request(Method::GET, &format!("commits/{commit}"), what);
-        let row: Option<CommitRow> = self.http.find(&request, &[404, 422]).await?;
+        let row: Option<CommitDateRow> = self.http.find(&request, &[404, 422]).await?;
         // The age of a commit without a readable date is unknown.
         let committed = row
             .and_then(|row| row.commit.committer?.date)

@@ -28,11 +28,11 @@ struct CreateCommitData {
 
 #[derive(Deserialize)]
 struct CreatedRow {
-    commit: Option<CommitRow>,
+    commit: Option<NewCommitRow>,
 }
 
 #[derive(Deserialize)]
-struct CommitRow {
+struct NewCommitRow {
     oid: String,
     signature: Option<SignatureRow>,
 }

@@ -7,7 +7,7 @@ use crate::{base::error::Error, git::AheadCommit};
 
 #[derive(Deserialize)]
 pub(super) struct BranchRow {
-    pub(super) commit: CommitRow,
+    pub(super) commit: RepositoryCommitRow,
     #[serde(default)]
     pub(super) protected: bool,
     #[serde(default)]
@@ -15,7 +15,7 @@ pub(super) struct BranchRow {
 }
 
 #[derive(Deserialize)]
-pub(super) struct CommitRow {
+pub(super) struct RepositoryCommitRow {
     pub(super) id: String,
     #[serde(default)]
     pub(super) parent_ids: Vec<String>,
@@ -23,8 +23,8 @@ pub(super) struct CommitRow {
     pub(super) message: String,
 }
 
-impl From<CommitRow> for AheadCommit {
-    fn from(row: CommitRow) -> Self {
+impl From<RepositoryCommitRow> for AheadCommit {
+    fn from(row: RepositoryCommitRow) -> Self {
         Self {
             id: row.id,
             message: row.message,
@@ -52,7 +52,10 @@ impl Gitlab {
         Ok(self.commit_row(reference).await?.map(|commit| commit.id))
     }
 
-    pub(super) async fn commit_row(&self, reference: &str) -> Result<Option<CommitRow>, Error> {
+    pub(super) async fn commit_row(
+        &self,
+        reference: &str,
+    ) -> Result<Option<RepositoryCommitRow>, Error> {
         let what = format!("looking up {reference}");
         self.find(&["repository", "commits", reference], what).await
     }

@@ -25,7 +25,7 @@ use crate::{
         report::json::PullRequest,
         workflow::{
             ATTEMPTS, base_kept_moving,
-            publication::{MergeSchedule, Publication},
+            publication::{MergeReport, Publication},
             site::BranchHead,
         },
     },
@@ -170,7 +170,7 @@ impl Walk<'_> {
         pull: &PullRequestResult,
     ) -> Result<(), Errors> {
         let merge = publication.schedule_merge(pull.number, &pull.url);
-        if let Some(MergeSchedule::NotYet(warning)) = merge.await? {
+        if let Some(MergeReport::NotYet(warning)) = merge.await? {
             let console = &self.services.console;
             console.warn(&format!("{}: {warning}", member.name));
         }

@@ -10,7 +10,7 @@ use crate::{
             SurveyedBranch,
         },
         gitea::{
-            branches::{BranchRow, CommitRow},
+            branches::{BranchRow, GitCommitRow},
             pull_requests,
             repository::{RepositoryRow, no_pull_requests},
         },
@@ -191,7 +191,7 @@ impl GiteaFleet {
             .query("stat", false)
             .query("files", false)
             .query("verification", false);
-        let row: CommitRow = self.http.send(&request).await?.expect(&[200])?;
+        let row: GitCommitRow = self.http.send(&request).await?.expect(&[200])?;
         Ok(SurveyedBranch {
             tree: row.tree(),
             commit: AheadCommit::from(row),

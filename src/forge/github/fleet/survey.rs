@@ -43,11 +43,11 @@ struct RefRow {
     name: String,
     /// The protection of the branch, as every reader of the repository sees it.
     ref_update_rule: Option<RefUpdateRuleRow>,
-    target: Option<CommitRow>,
+    target: Option<HeadCommitRow>,
 }
 
 #[derive(Deserialize)]
-struct CommitRow {
+struct HeadCommitRow {
     oid: String,
     tree: ObjectRow,
     file: Option<FileRow>,
@@ -222,8 +222,8 @@ impl RepositoryRow {
     }
 }
 
-impl From<CommitRow> for SurveyedBranch {
-    fn from(row: CommitRow) -> Self {
+impl From<HeadCommitRow> for SurveyedBranch {
+    fn from(row: HeadCommitRow) -> Self {
         let parents = row.parents.map(|parents| parents.nodes).unwrap_or_default();
         Self {
             commit: AheadCommit {
