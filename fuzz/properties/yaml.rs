@@ -108,9 +108,9 @@ fn check_errors(text: &str, errors: &[Error]) {
     assert!(!errors.is_empty());
     for error in errors {
         assert!(!error.message.is_empty());
-        if let Some(place) = &error.place {
-            spans(text, place.span.start, place.span.end);
-            let (line, column) = place.line_column();
+        if let Some(location) = &error.location {
+            spans(text, location.span.start, location.span.end);
+            let (line, column) = location.line_column();
             assert!(line >= 1 && column >= 1);
         }
     }

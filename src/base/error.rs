@@ -1,6 +1,6 @@
 //! Errors for the user who must act: one type for every layer.
 //!
-//! An [`Error`] states the failure, its place and the remedy; its [`Class`] determines who must
+//! An [`Error`] states the failure, its location and the remedy; its [`Class`] determines who must
 //! act, and the exit code. External text is escaped and redacted before it enters an error, or when
 //! it is shown.
 //!
@@ -84,7 +84,7 @@ impl Class {
     }
 }
 
-/// A text file that places refer to.
+/// A text file that locations refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceText {
     /// The path for messages: relative to the root if the file is inside it.
@@ -102,16 +102,16 @@ pub struct Span {
     pub end: usize,
 }
 
-/// A place in a text file.
+/// A location in a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The file that contains the place.
+    /// The file that contains the location.
     pub source: SourceText,
     /// The range of bytes.
     pub span: Span,
-    /// The label at the place; may be empty.
+    /// The label at the location; may be empty.
     pub label: String,
-    /// Whether messages may show the text at the place. A configuration may refer to any file of the
+    /// Whether messages may show the text at the location. A configuration may refer to any file of the
     /// work tree, so messages about such a file show only the line and the column.
     pub quoted: bool,
 }
@@ -128,7 +128,7 @@ impl Location {
     }
 }
 
-/// A failure, with its place and its remedy.
+/// A failure, with its location and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// Who must act.
@@ -141,8 +141,8 @@ pub struct Error {
     pub message: String,
     /// The HTTP status of the response that failed.
     pub status: Option<u16>,
-    /// The place in a file, if there is one.
-    pub place: Option<Box<Location>>,
+    /// The location in a file, if there is one.
+    pub location: Option<Box<Location>>,
     /// Further facts, a line each.
     pub notes: Vec<String>,
     /// The remedy.
@@ -157,7 +157,7 @@ impl Error {
         Self::new(Class::Unavailable, Code::INTERNAL, "internal error")
     }
 
-    /// An error without a place.
+    /// An error without a location.
     pub fn new(class: Class, code: Code, message: impl Into<String>) -> Self {
         Self {
             class,
@@ -165,7 +165,7 @@ impl Error {
             subject: None,
             message: message.into(),
             status: None,
-            place: None,
+            location: None,
             notes: Vec::new(),
             help: None,
             may_have_changed: false,
@@ -208,7 +208,7 @@ impl Error {
         }
     }
 
-    /// The subject and the message, without the place.
+    /// The subject and the message, without the location.
     pub fn text(&self) -> String {
         match &self.subject {
             Some(subject) => format!("{subject}: {}", self.message),
@@ -251,19 +251,19 @@ impl Error {
         self
     }
 
-    /// The same error at a place.
+    /// The same error at a location.
     #[must_use]
-    pub fn at(mut self, place: Location) -> Self {
-        self.place = Some(Box::new(place));
+    pub fn at(mut self, location: Location) -> Self {
+        self.location = Some(Box::new(location));
         self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            let (line, column) = place.line_column();
-            write!(f, "{}:{line}:{column}: ", place.source.name)?;
+        if let Some(location) = &self.location {
+            let (line, column) = location.line_column();
+            write!(f, "{}:{line}:{column}: ", location.source.name)?;
         }
         f.write_str(&self.text())
     }

@@ -135,12 +135,17 @@ impl ErrorCollector {
     /// The collected problems, in the order of the file.
     pub fn into_problems(self) -> Vec<Error> {
         let mut errors = self.problems.into_inner();
-        errors.sort_by_key(|error| error.place.as_ref().map_or(0, |place| place.span.start));
+        errors.sort_by_key(|error| {
+            error
+                .location
+                .as_ref()
+                .map_or(0, |location| location.span.start)
+        });
         errors
     }
 
-    /// A place in this file.
-    pub fn place(&self, span: Span, label: &str) -> Location {
+    /// A location in this file.
+    pub fn location(&self, span: Span, label: &str) -> Location {
         Location {
             source: self.source.clone(),
             span,
@@ -155,7 +160,7 @@ impl ErrorCollector {
 
     fn error(&self, span: Span, message: impl Into<String>) -> Error {
         let message = redacted(&message.into());
-        Error::new(Class::Input, self.code, message).at(self.place(span, ""))
+        Error::new(Class::Input, self.code, message).at(self.location(span, ""))
     }
 
     pub(super) fn report_hint(
@@ -247,8 +252,8 @@ impl ErrorCollector {
             Ok(value) => Some(value),
             Err(error) => {
                 let mut error = self.error(node.span, error.to_string());
-                if let Some(place) = error.place.as_mut().filter(|_| has_password(text)) {
-                    place.quoted = false;
+                if let Some(location) = error.location.as_mut().filter(|_| has_password(text)) {
+                    location.quoted = false;
                 }
                 self.problems.borrow_mut().push(error);
                 None

@@ -552,14 +552,14 @@ impl Config {
         &self.file
     }
 
-    /// The place of the number of pins of the image called `name`: line and column, from 1.
+    /// The location of the number of pins of the image called `name`: line and column, from 1.
     pub fn count_at(&self, name: &str) -> Option<(usize, usize)> {
         let image = self.image(name)?;
-        Some(self.place(image.pins_at, "").line_column())
+        Some(self.location(image.pins_at, "").line_column())
     }
 
-    /// A place in the configuration file.
-    pub fn place(&self, span: Span, label: &str) -> Location {
+    /// A location in the configuration file.
+    pub fn location(&self, span: Span, label: &str) -> Location {
         Location {
             source: self.source_text.clone(),
             span,

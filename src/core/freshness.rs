@@ -164,7 +164,9 @@ impl Document {
         };
         let (root, errors) = yaml::parse(&text);
         if let Some(fault) = errors.into_iter().next() {
-            return Err(Error::input(Code::CONFIG, fault.unquoted).at(place(&source, fault.span)));
+            return Err(
+                Error::input(Code::CONFIG, fault.unquoted).at(location(&source, fault.span))
+            );
         }
         Ok(Self {
             root: root.ok_or_else(|| unreadable("the file is empty"))?,
@@ -184,11 +186,11 @@ impl Document {
     }
 
     fn error(&self, span: Span, message: &str) -> Error {
-        Error::input(Code::CONFIG, message).at(place(&self.source, span))
+        Error::input(Code::CONFIG, message).at(location(&self.source, span))
     }
 }
 
-fn place(source: &SourceText, span: Span) -> Location {
+fn location(source: &SourceText, span: Span) -> Location {
     Location {
         source: source.clone(),
         span,

@@ -51,26 +51,26 @@ use crate::{
 /// The number of locations of a wrong count that are listed; the others are counted.
 const MAX_PLACES: usize = 20;
 
-/// Renders an error with its place in the source.
+/// Renders an error with its location in the source.
 pub(super) fn error(error: &Error, help: Option<&str>, color: bool) -> String {
     let code = error.code.as_str();
     let title = Level::ERROR.primary_title(plain(&error.text())).id(code);
-    let mut group = match &error.place {
-        Some(place) if !place.quoted => {
-            let (line, column) = place.line_column();
-            let origin = Origin::path(plain(&place.source.name));
+    let mut group = match &error.location {
+        Some(location) if !location.quoted => {
+            let (line, column) = location.line_column();
+            let origin = Origin::path(plain(&location.source.name));
             title.element(origin.line(line).char_column(column))
         }
-        Some(place) => {
+        Some(location) => {
             let annotation = AnnotationKind::Primary
-                .span(place.span.start..place.span.end.max(place.span.start));
-            let annotation = if place.label.is_empty() {
+                .span(location.span.start..location.span.end.max(location.span.start));
+            let annotation = if location.label.is_empty() {
                 annotation
             } else {
-                annotation.label(plain(&place.label))
+                annotation.label(plain(&location.label))
             };
-            let text = masked_credentials(&place.source.text);
-            let snippet = Snippet::source(text).path(plain(&place.source.name));
+            let text = masked_credentials(&location.source.text);
+            let snippet = Snippet::source(text).path(plain(&location.source.name));
             title.element(snippet.annotation(annotation))
         }
         None => {
@@ -95,7 +95,7 @@ fn renderer(color: bool) -> Renderer {
     }
 }
 
-/// The notes and the help below a title without a place.
+/// The notes and the help below a title without a location.
 fn details(notes: &[String], help: Option<&str>) -> String {
     let mut text = String::new();
     for note in notes {
@@ -107,7 +107,7 @@ fn details(notes: &[String], help: Option<&str>) -> String {
     text
 }
 
-/// Converts a failed cause to an error. The place of a wrong count is its declaration.
+/// Converts a failed cause to an error. The location of a wrong count is its declaration.
 pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
     let check = cause.first();
     let image = check.image.as_deref().and_then(|name| config.image(name));
@@ -115,7 +115,7 @@ pub(super) fn failed(cause: &Cause<'_>, config: &Config) -> Error {
         // The evidence would repeat the locations, which are in the notes.
         let message = check.cause.as_ref().unwrap_or(&check.detail);
         return Error {
-            place: Some(Box::new(config.place(image.pins_at, "declared here"))),
+            location: Some(Box::new(config.location(image.pins_at, "declared here"))),
             notes: location_notes(&check.locations),
             ..Error::failed(check.code, message)
         };

@@ -155,8 +155,11 @@ mod tests {
         errors
             .iter()
             .map(|error| {
-                let place = error.place.as_ref().map(|place| place.line_column());
-                format!("{place:?} {}", error.message)
+                let location = error
+                    .location
+                    .as_ref()
+                    .map(|location| location.line_column());
+                format!("{location:?} {}", error.message)
             })
             .collect::<Vec<_>>()
             .join("\n")

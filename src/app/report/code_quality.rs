@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{base::error::Errors, config::FILE_NAME, core::checks::FileLocation};
 
-/// A place in a file, as GitLab requires it.
+/// A location in a file, as GitLab requires it.
 fn location(path: &str, line: usize) -> Value {
     json!({ "path": path, "lines": { "begin": line } })
 }
@@ -26,11 +26,11 @@ pub(crate) fn report(
 ) -> Vec<Value> {
     let mut issues = Vec::new();
     for (finding, fingerprint) in findings.fingerprinted() {
-        let place = finding.place();
-        // Only a place outside of the repository has no location.
-        let at = match locate.in_root(place) {
+        let written = finding.location();
+        // Only a file outside of the repository has no location in the log.
+        let at = match locate.in_root(written) {
             Some(found) => location(&found.path, found.line),
-            None => location(&place.file, place.line),
+            None => location(&written.file, written.line),
         };
         let severity = match finding.level() {
             "error" => "major",
@@ -44,14 +44,14 @@ pub(crate) fn report(
     }
     for error in errors.into_iter().flatten() {
         let row = ErrorRow::of(error);
-        let place = error.place.as_ref().and_then(|place| {
-            let (line, column) = place.line_column();
-            let file = place.source.name.clone();
+        let located = error.location.as_ref().and_then(|location| {
+            let (line, column) = location.line_column();
+            let file = location.source.name.clone();
             locate.of_error(&FileLocation { file, line, column })
         });
         let key = format!("{}\0{}", row.code, row.message);
         // GitLab requires a path.
-        let at = place.map_or_else(
+        let at = located.map_or_else(
             || location(FILE_NAME, 1),
             |found| location(&found.path, found.line),
         );

@@ -36,13 +36,13 @@ pub(crate) struct Location {
     pub column: Option<usize>,
 }
 
-/// Converts a place to a location of the log; `None` for a file outside of the repository.
+/// Converts a location in a file to one of the log; `None` for a file outside of the repository.
 pub(crate) trait Locate {
-    /// Converts a place in a file below the root.
-    fn in_root(&mut self, place: &FileLocation) -> Option<Location>;
+    /// Converts a location in a file below the root.
+    fn in_root(&mut self, location: &FileLocation) -> Option<Location>;
 
-    /// Converts the place of an error. Its path is relative to the current directory or the root.
-    fn of_error(&mut self, place: &FileLocation) -> Option<Location>;
+    /// Converts the location of an error. Its path is relative to the current directory or the root.
+    fn of_error(&mut self, location: &FileLocation) -> Option<Location>;
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Finding {
     level: &'static str,
     message: String,
     /// The location of the finding, followed by related locations.
-    places: Vec<FileLocation>,
+    locations: Vec<FileLocation>,
     properties: Vec<(&'static str, String)>,
     /// The input of the fingerprint: values that do not change when lines move.
     identity: Vec<String>,
@@ -65,7 +65,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// The checks that did not pass. A check without a place gets that of its image in the configuration, or
+    /// The checks that did not pass. A check without a location gets that of its image in the configuration, or
     /// the first line of the configuration.
     pub(crate) fn of_checks(config: &Config, checks: &[Check]) -> Self {
         let mut findings = Self::default();
@@ -110,7 +110,7 @@ impl Findings {
                     file.clone(),
                     pointer.unwrap_or_default(),
                 ],
-                places: vec![FileLocation {
+                locations: vec![FileLocation {
                     file,
                     line: pin.line,
                     column: pin.column,
@@ -126,8 +126,8 @@ impl Findings {
             self.rule(rule);
         }
         for mut finding in others.found {
-            for place in &mut finding.places {
-                place.file.insert_str(0, directory);
+            for location in &mut finding.locations {
+                location.file.insert_str(0, directory);
             }
             // The directory of a set at the top is empty, as without `--all`.
             if !directory.is_empty() {
@@ -172,24 +172,24 @@ impl Finding {
         &self.message
     }
 
-    /// Its first place.
-    pub(crate) fn place(&self) -> &FileLocation {
-        &self.places[0]
+    /// Its first location.
+    pub(crate) fn location(&self) -> &FileLocation {
+        &self.locations[0]
     }
 
     fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
         // The locations contain an item that is a place.
         let item = check.item.as_ref().filter(|item| {
-            let mut places = check.locations.iter();
-            places.all(|place| place.to_string() != **item)
+            let mut locations = check.locations.iter();
+            locations.all(|location| location.to_string() != **item)
         });
-        let mut places = check.locations.clone();
+        let mut locations = check.locations.clone();
         // The remedy for a wrong count is at its declaration.
-        if places.is_empty() || check.code == Code::PIN_COUNT {
-            places.insert(0, declaration(config, check.image.as_deref()));
+        if locations.is_empty() || check.code == Code::PIN_COUNT {
+            locations.insert(0, declaration(config, check.image.as_deref()));
         }
         let mut message = match (&check.cause, check.code) {
-            // The evidence would repeat the places.
+            // The evidence would repeat the locations.
             (Some(cause), Code::PIN_COUNT) => cause.clone(),
             _ => check.describe(),
         };
@@ -198,7 +198,7 @@ impl Finding {
             message = format!("{subject}: {message}");
         }
         let mut properties = Vec::new();
-        let mut identity = vec![places[0].file.clone()];
+        let mut identity = vec![locations[0].file.clone()];
         for (key, value) in [
             ("image", check.image.as_ref()),
             ("platform", check.platform.as_ref()),
@@ -213,7 +213,7 @@ impl Finding {
             rule: check.code.as_str(),
             level,
             message: with_help(&message, check.help.as_deref()),
-            places,
+            locations,
             properties,
             identity,
         }
@@ -243,9 +243,9 @@ pub(crate) fn log(
     for (finding, fingerprint) in findings.fingerprinted() {
         let index = findings.rules.iter().position(|rule| *rule == finding.rule);
         let mut located = finding
-            .places
+            .locations
             .iter()
-            .filter_map(|place| locate.in_root(place));
+            .filter_map(|location| locate.in_root(location));
         let first: Vec<_> = located.next().iter().map(location).collect();
         let others: Vec<_> = located.map(|other| location(&other)).collect();
         let kind = if finding.level == "none" {
@@ -306,15 +306,15 @@ pub(crate) fn log(
 
 fn notification(error: &Error, codes: &[&str], locate: &mut dyn Locate) -> Value {
     let row = ErrorRow::of(error);
-    let place = error.place.as_ref().map(|place| {
-        let (line, column) = place.line_column();
+    let written = error.location.as_ref().map(|location| {
+        let (line, column) = location.line_column();
         FileLocation {
-            file: place.source.name.clone(),
+            file: location.source.name.clone(),
             line,
             column,
         }
     });
-    let located = place.and_then(|place| locate.of_error(&place));
+    let located = written.and_then(|location| locate.of_error(&location));
     json!({
         "descriptor": {
             "id": row.code,

@@ -190,7 +190,7 @@ impl Publication<'_> {
             labels: &configured.labels,
             state: self.request.state,
             reopen: self.request.reopen,
-            rivals: self,
+            competing_revisions: self,
             supersede: supersedes,
             only_pins: &only_pins,
             auto_merge: configured.auto_merge,

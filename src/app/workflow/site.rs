@@ -502,7 +502,7 @@ fn refuse(config: &Config, unmatched: &[Glob]) -> Result<(), Errors> {
     let mut problems = Vec::new();
     for glob in unmatched {
         let mut problem = Error::input(Code::CONFIG, checks::no_match_message(config, glob))
-            .at(config.place(glob.span(), ""))
+            .at(config.location(glob.span(), ""))
             .help("correct or remove the glob");
         problem.notes.extend(skipped_files(config, glob));
         problems.push(problem);

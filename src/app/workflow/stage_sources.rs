@@ -483,7 +483,7 @@ fn leads_to_itself(
 }
 
 fn error(config: &Config, rule: &Stage, message: String) -> Error {
-    Error::input(Code::CONFIG, message).at(config.place(rule.span, ""))
+    Error::input(Code::CONFIG, message).at(config.location(rule.span, ""))
 }
 
 fn no_common_image(config: &Config, rule: &Stage) -> Error {

@@ -344,9 +344,9 @@ impl Material<'_> {
     }
 
     fn problem(&mut self, message: String, at: Span) {
-        let place = self.config.place(at, "");
+        let location = self.config.location(at, "");
         self.problems
-            .push(Error::input(Code::CONFIG, message).at(place));
+            .push(Error::input(Code::CONFIG, message).at(location));
     }
 }
 
@@ -497,7 +497,7 @@ pub(crate) fn check_since(config: &Config) -> Result<(), Errors> {
         since.commit
     );
     Err(Error::input(Code::CONFIG, message)
-        .at(config.place(since.span, ""))
+        .at(config.location(since.span, ""))
         .into())
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn parse(
     };
     let gather = ErrorCollector::new(source, Code::EXPECTED_YAML_PARSE_FAILED).unquoted();
     let tree = gather.tree();
-    let start = gather.place(Span { start: 0, end: 0 }, "");
+    let start = gather.location(Span { start: 0, end: 0 }, "");
     let mut reader = Reader {
         gather: &gather,
         kinds,
@@ -189,7 +189,7 @@ impl Reader<'_> {
         if section.text == MUST_NOT && kind.must_not_contain == MustNotContain::Unsupported {
             let message = format!("`{MUST_NOT}` is not supported for `{}`", kind.name);
             let problem = problem(Code::EXPECTED_YAML_UNSUPPORTED_FIELD, message)
-                .at(self.gather.place(key.span, ""));
+                .at(self.gather.location(key.span, ""));
             self.problems.push(problem.help(
                 "remove the key, or change `must_not_contain` of the kind in the configuration",
             ));
@@ -240,7 +240,7 @@ impl Reader<'_> {
         } else {
             "unknown key"
         };
-        let problem = problem(code, message).at(self.gather.place(key.span, ""));
+        let problem = problem(code, message).at(self.gather.location(key.span, ""));
         let hint = match nearest(&key.text, known) {
             _ if known.is_empty() => {
                 "the configuration declares no kinds: add them under `inventory.kinds`".to_owned()
@@ -253,7 +253,7 @@ impl Reader<'_> {
 
     fn report(&mut self, code: Code, span: Span, message: String) {
         self.problems
-            .push(problem(code, message).at(self.gather.place(span, "")));
+            .push(problem(code, message).at(self.gather.location(span, "")));
     }
 
     fn warn(&mut self, key: &str, defect: &str) {

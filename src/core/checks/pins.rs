@@ -374,7 +374,7 @@ pub(crate) struct Unmet {
 pub(super) fn check_unmet(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = Vec::new();
     for unmet in unmet(config, found) {
-        let (line, column) = config.place(unmet.span, "").line_column();
+        let (line, column) = config.location(unmet.span, "").line_column();
         let location = FileLocation {
             file: config.file_name().to_owned(),
             line,
@@ -409,7 +409,7 @@ pub(crate) fn unmet_errors(config: &Config, found: &FoundPins) -> Vec<Error> {
     let errors = unmet(config, found).into_iter();
     let errors = errors.filter(|unmet| unmet.is_error).map(|unmet| {
         Error::input(Code::CONFIG, unmet.message())
-            .at(config.place(unmet.span, ""))
+            .at(config.location(unmet.span, ""))
             .help("correct the key, or remove the place")
     });
     errors.collect()

@@ -25,9 +25,9 @@ pub(super) struct Event {
     pub(super) returns_to: Option<usize>,
 }
 
-/// A claim for digests that belong to another revision.
+/// A claim of the line for digests that belong to another revision, by the positions of its commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct IgnoredClaim {
+pub(super) struct ConflictingClaim {
     pub(super) commit: usize,
     pub(super) claimed: Revision,
     /// The revision that introduced the digests.
@@ -50,12 +50,12 @@ pub(super) struct Events {
     pub(super) revisions: Vec<Vec<Revision>>,
     /// The position in the line at which each set first became current.
     pub(super) first: Vec<Option<usize>>,
-    pub(super) ignored: Vec<IgnoredClaim>,
+    pub(super) ignored: Vec<ConflictingClaim>,
 }
 
 /// The first commit that pinned a digest.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct FirstPin {
     /// The set; `None` in unknown content.
     set: Option<usize>,
 }
@@ -64,7 +64,7 @@ struct Seen {
 enum FoldUndo {
     Sequence,
     Last(usize, Option<usize>),
-    Seen(usize, Digest),
+    FirstPin(usize, Digest),
     Revision(usize),
     First(usize),
     IsFirstUnknown,
@@ -80,7 +80,7 @@ struct SetFold<'a> {
     /// The last index of each set in `sequence`.
     last: Vec<Option<usize>>,
     /// The digests that each image had when all of its pins agreed, or in unknown content.
-    seen: Vec<HashMap<Digest, Seen>>,
+    first_pins: Vec<HashMap<Digest, FirstPin>>,
     is_first_unknown: bool,
     /// The position in the line of the first commit that records the set.
     recorded: Option<usize>,
@@ -109,7 +109,7 @@ pub(super) fn events(
         },
         sequence: Vec::new(),
         last: vec![None; sets.len()],
-        seen: vec![HashMap::new(); images],
+        first_pins: vec![HashMap::new(); images],
         is_first_unknown: is_truncated,
         recorded: first_record(graph, points, is_truncated),
         changes: Vec::new(),
@@ -123,7 +123,7 @@ impl Fold for SetFold<'_> {
         let point = &self.points[commit];
         let Some(set) = point.set else {
             for (image, digest) in &point.partial_pins {
-                self.see(*image, *digest, None);
+                self.record_pin(*image, *digest, None);
             }
             return;
         };
@@ -157,8 +157,8 @@ impl Fold for SetFold<'_> {
                     self.sequence.pop();
                 }
                 FoldUndo::Last(set, last) => self.last[set] = last,
-                FoldUndo::Seen(image, digest) => {
-                    self.seen[image].remove(&digest);
+                FoldUndo::FirstPin(image, digest) => {
+                    self.first_pins[image].remove(&digest);
                 }
                 FoldUndo::Revision(set) => {
                     self.events.revisions[set].pop();
@@ -247,8 +247,8 @@ impl SetFold<'_> {
         let mut is_known = true;
         for (image, digests) in self.sets[set].0.iter().enumerate() {
             for digest in digests {
-                let seen = self.seen[image].get(digest);
-                let owning = seen.and_then(|seen| seen.set);
+                let pin = self.first_pins[image].get(digest);
+                let owning = pin.and_then(|pin| pin.set);
                 let revisions = owning.map(|set| &self.events.revisions[set]);
                 match (owning, revisions.and_then(|revisions| revisions.first())) {
                     (Some(set), Some(revision)) => {
@@ -266,7 +266,7 @@ impl SetFold<'_> {
                     if is_known && !self.events.revisions[set].contains(claimed) =>
                 {
                     if self.graph.is_on_line(commit) {
-                        self.events.ignored.push(IgnoredClaim {
+                        self.events.ignored.push(ConflictingClaim {
                             commit,
                             claimed: claimed.clone(),
                             revision: revision.clone(),
@@ -313,10 +313,10 @@ impl SetFold<'_> {
     /// Whether the set moves an image that was pinned before to a digest that it never had. A set
     /// that only adds or removes images, or mixes older digests, is not newer.
     fn is_newer(&self, set: usize) -> bool {
-        let mut images = self.seen.iter().enumerate();
-        images.any(|(image, seen)| {
+        let mut images = self.first_pins.iter().enumerate();
+        images.any(|(image, pins)| {
             let digest = self.sets[set].digest(image);
-            !seen.is_empty() && digest.is_some_and(|digest| !seen.contains_key(&digest))
+            !pins.is_empty() && digest.is_some_and(|digest| !pins.contains_key(&digest))
         })
     }
 
@@ -327,22 +327,22 @@ impl SetFold<'_> {
             self.events.first[set] = Some(self.graph.positions[commit]);
             self.changes.push(FoldUndo::First(set));
         }
-        for image in 0..self.seen.len() {
+        for image in 0..self.first_pins.len() {
             if let Some(digest) = self.sets[set].digest(image) {
-                self.see(image, digest, Some(set));
+                self.record_pin(image, digest, Some(set));
             }
         }
         self.sequence.push((set, event));
         self.changes.push(FoldUndo::Sequence);
     }
 
-    fn see(&mut self, image: usize, digest: Digest, set: Option<usize>) {
-        let seen = Seen { set };
-        if let Some(digests) = self.seen.get_mut(image)
+    fn record_pin(&mut self, image: usize, digest: Digest, set: Option<usize>) {
+        let pin = FirstPin { set };
+        if let Some(digests) = self.first_pins.get_mut(image)
             && let Entry::Vacant(vacant) = digests.entry(digest)
         {
-            vacant.insert(seen);
-            self.changes.push(FoldUndo::Seen(image, digest));
+            vacant.insert(pin);
+            self.changes.push(FoldUndo::FirstPin(image, digest));
         }
     }
 }

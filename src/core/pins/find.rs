@@ -236,7 +236,7 @@ impl Located<DoubleMatch> {
             self.file, first.name, second.name
         );
         Error::input(Code::CONFIG, message)
-            .at(config.place(second.span, ""))
+            .at(config.location(second.span, ""))
             .help("narrow the `files` of one of the two places")
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Proposal<'a> {
     pub state: Readiness,
     /// Whether to reopen a pull request that a person closed.
     pub reopen: bool,
-    pub rivals: &'a dyn CompetingRevisions,
+    pub competing_revisions: &'a dyn CompetingRevisions,
     /// Close the pull requests of older revisions.
     pub supersede: bool,
     /// Decides whether a commit on the branch changes pins and nothing else.

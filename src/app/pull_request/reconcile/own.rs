@@ -270,7 +270,9 @@ impl Reconcile<'_> {
             set: set.clone(),
             ..Marker::clone(marker)
         };
-        self.proposal.rivals.has_branch(&marker, branch)
+        self.proposal
+            .competing_revisions
+            .has_branch(&marker, branch)
     }
 
     /// The error for the branch of the proposal if it is that of another set.
@@ -311,17 +313,21 @@ pub(crate) fn shared_branch(
 impl Reconcile<'_> {
     /// The age of the revision of `pull`, if it was opened for another revision of the same set, or
     /// under a former name of the set.
-    async fn rival_age(&self, pull: &Pull, ours: &Pull) -> Result<Option<RevisionAge>, Error> {
+    async fn competing_revision_age(
+        &self,
+        pull: &Pull,
+        ours: &Pull,
+    ) -> Result<Option<RevisionAge>, Error> {
         let Some(marker) = Marker::find(&pull.body) else {
             return Ok(None);
         };
         let proposal = self.proposal;
-        let is_rival = marker.kind == proposal.marker.kind
+        let is_competing = marker.kind == proposal.marker.kind
             && pull.own
             && pull.base == ours.base
             && pull.head != proposal.branch;
         // Anyone can write a marker; the branch is one that only the configuration of the set gives.
-        if !is_rival || !proposal.rivals.has_branch(&marker, &pull.head) {
+        if !is_competing || !proposal.competing_revisions.has_branch(&marker, &pull.head) {
             return Ok(None);
         }
         if marker.revision == proposal.marker.revision {
@@ -330,7 +336,9 @@ impl Reconcile<'_> {
         if !proposal.supersede {
             return Ok(None);
         }
-        Ok(Some(proposal.rivals.age(&marker.revision).await))
+        Ok(Some(
+            proposal.competing_revisions.age(&marker.revision).await,
+        ))
     }
 
     /// Closes those of `open` that were opened for another revision of the same set: before `ours`,
@@ -348,7 +356,7 @@ impl Reconcile<'_> {
                 Ordering::Greater if self.change == PullRequestAction::Created => false,
                 _ => continue,
             };
-            match self.rival_age(pull, ours).await? {
+            match self.competing_revision_age(pull, ours).await? {
                 Some(RevisionAge::Older) => {}
                 Some(RevisionAge::Unknown) if is_earlier => {}
                 Some(RevisionAge::Newer | RevisionAge::Unknown) | None => continue,
@@ -387,7 +395,7 @@ impl Reconcile<'_> {
         let mut newer = None;
         for pull in open {
             if !before.contains(pull)
-                && self.rival_age(pull, ours).await? == Some(RevisionAge::Newer)
+                && self.competing_revision_age(pull, ours).await? == Some(RevisionAge::Newer)
             {
                 newer = Some(pull);
                 break;

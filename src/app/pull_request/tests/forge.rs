@@ -225,7 +225,7 @@ pub(crate) async fn attempt(forge: &ForgeRepository, request: Request) -> Result
     let own = branch(request.revision);
     let mut base = Base::read(forge, None, Some(&own)).await?;
     let changes = changes(forge, &mut base, request.revision).await?;
-    let rivals = OfOneAge {
+    let competing_revisions = OfOneAge {
         branch,
         age: request.age,
     };
@@ -240,7 +240,7 @@ pub(crate) async fn attempt(forge: &ForgeRepository, request: Request) -> Result
         labels: &labels,
         state: request.state,
         reopen: request.reopen,
-        rivals: &rivals,
+        competing_revisions: &competing_revisions,
         supersede: true,
         only_pins: &only_revisions_differ,
         auto_merge: request.auto_merge,
@@ -1264,7 +1264,7 @@ async fn plan_for_other_base_contents_is_refused() {
             labels: &[],
             state: Readiness::Ready,
             reopen: false,
-            rivals: &OfOneAge {
+            competing_revisions: &OfOneAge {
                 branch,
                 age: &RevisionAge::Unknown,
             },

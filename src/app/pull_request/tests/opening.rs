@@ -151,7 +151,7 @@ impl Process {
         age: &'static RevisionAge,
     ) -> Result<Outcome, Error> {
         let marker = marker("x");
-        let rivals = OfOneAge {
+        let competing_revisions = OfOneAge {
             branch: |revision| format!("auto/promote-{revision}"),
             age,
         };
@@ -166,7 +166,7 @@ impl Process {
             labels: &["images".to_owned()],
             state: Readiness::Draft,
             reopen: false,
-            rivals: &rivals,
+            competing_revisions: &competing_revisions,
             supersede: true,
             only_pins: &|_, old, new| redigested(old) == redigested(new),
             auto_merge: false,

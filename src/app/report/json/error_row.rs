@@ -16,8 +16,8 @@ pub(crate) struct ErrorRow {
 
 impl ErrorRow {
     pub(crate) fn of(error: &Error) -> Self {
-        let place = error.place.as_ref();
-        let line_column = place.map(|place| place.line_column());
+        let location = error.location.as_ref();
+        let line_column = location.map(|location| location.line_column());
         let mut message = error.text();
         for note in &error.notes {
             message.push_str("; ");
@@ -26,7 +26,7 @@ impl ErrorRow {
         Self {
             code: error.code.to_string(),
             message,
-            file: place.map(|place| place.source.name.clone()),
+            file: location.map(|location| location.source.name.clone()),
             line: line_column.map(|(line, _)| line),
             column: line_column.map(|(_, column)| column),
             hint: Some(error.remedy()),

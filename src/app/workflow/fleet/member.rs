@@ -8,8 +8,7 @@ use super::{CONCURRENT, Walk, outcome::catch};
 use crate::{
     app::{
         fleet::{
-            FleetOutcome, ListEntry, MemberBase as Listed, MemberConfig, MemberRefusal, Report,
-            member_config,
+            FleetOutcome, ListEntry, MemberBase, MemberConfig, MemberRefusal, Report, member_config,
         },
         pull_request::Marker,
     },
@@ -106,7 +105,7 @@ impl Walk<'_> {
         let own = self
             .own_config(entry, text)
             .map_err(|errors| Box::new(errors.into()))?;
-        let listed = Listed {
+        let base = MemberBase {
             repository: &entry.repository,
             base: &state.base,
         };
@@ -115,7 +114,7 @@ impl Walk<'_> {
             images,
             ignored_policies,
             ignored_keys,
-        } = member_config(self.fleet, own, listed).map_err(|refusal| Box::new(refusal.into()))?;
+        } = member_config(self.fleet, own, base).map_err(|refusal| Box::new(refusal.into()))?;
         let note = |key: &str| format!("{}: `{key}` is ignored in a fleet", entry.repository);
         for key in &ignored_policies {
             self.note(&note(key), &note(key));

@@ -28,14 +28,14 @@ fn refused(text: &str) -> Vec<String> {
     let line = |problem: Error| {
         assert!(problem.help.is_some() || problem.code != Code::EXPECTED_YAML_EMPTY);
         let (line, column) = problem
-            .place
+            .location
             .as_ref()
-            .map_or((0, 0), |place| place.line_column());
+            .map_or((0, 0), |location| location.line_column());
         format!("{} {line}:{column} {}", problem.code, problem.message)
     };
     let starts = problems.iter().map(|problem| {
-        let place = problem.place.as_ref();
-        place.map_or(0, |place| place.span.start)
+        let location = problem.location.as_ref();
+        location.map_or(0, |location| location.span.start)
     });
     assert!(starts.is_sorted(), "{text}");
     problems.into_iter().map(line).collect()

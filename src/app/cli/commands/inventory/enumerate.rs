@@ -26,7 +26,7 @@ pub(super) enum OutputKind {
 }
 
 /// The content of one platform with warnings, or the failed checks.
-type Listed = Result<(Enumeration, Vec<Check>), Vec<Check>>;
+type PlatformListing = Result<(Enumeration, Vec<Check>), Vec<Check>>;
 
 pub(super) fn run(
     args: &ImageArguments,
@@ -58,7 +58,11 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Vec<Listed>, Errors> {
+fn listings(
+    subject: &Subject,
+    inventory: &Inventory,
+    cx: &Context,
+) -> Result<Vec<PlatformListing>, Errors> {
     let subjects: Vec<_> = subject
         .platforms
         .iter()
@@ -79,7 +83,7 @@ fn listings(subject: &Subject, inventory: &Inventory, cx: &Context) -> Result<Ve
 /// The listing, which must be equal for all platforms, and the warnings.
 fn common_listing(
     subject: &Subject,
-    listings: Vec<Listed>,
+    listings: Vec<PlatformListing>,
 ) -> Result<(Enumeration, Vec<Check>), Errors> {
     let (mut errors, mut warnings, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for (facts, listing) in subject.platforms.iter().zip(listings) {

@@ -283,7 +283,7 @@ impl RootInventory {
         let work_tree = WorkTree::new(&config.root);
         let unusable = |reason: String| {
             let message = format!("cannot use the trusted root {path}: {reason}");
-            Errors::from(Error::input(Code::CONFIG, message).at(config.place(source.span, "")))
+            Errors::from(Error::input(Code::CONFIG, message).at(config.location(source.span, "")))
         };
         let bytes = read_material(&work_tree, path).map_err(|error| unusable(error.to_string()))?;
         let roots = Root::parse(&source.name, &bytes).map_err(unusable)?;
