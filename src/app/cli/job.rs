@@ -205,11 +205,11 @@ impl PullOutputs {
 }
 
 /// Removes the refusals of access, which `--if-unconfigured skip` accepts, and returns each cause once.
-pub(super) fn take_denied(outages: &mut Vec<Error>) -> Vec<String> {
-    let (denied, others): (Vec<_>, Vec<_>) = std::mem::take(outages)
+pub(super) fn take_denied(errors: &mut Vec<Error>) -> Vec<String> {
+    let (denied, others): (Vec<_>, Vec<_>) = std::mem::take(errors)
         .into_iter()
         .partition(|error| error.class == Class::Denied);
-    *outages = others;
+    *errors = others;
     if denied.is_empty() {
         return Vec::new();
     }

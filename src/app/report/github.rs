@@ -142,7 +142,7 @@ pub(crate) fn summary(
     config: &Config,
     found: &FoundPins,
     checks: &[Check],
-    outages: &[Error],
+    errors: &[Error],
 ) -> String {
     let mut text = format!("## check: {}\n\n", markdown::inline(title));
     let count = |status| checks.iter().filter(|check| check.status == status).count();
@@ -176,12 +176,12 @@ pub(crate) fn summary(
             let _ = writeln!(text, "  - help: {}", markdown::inline(help));
         }
     }
-    text + &outage_lines(outages)
+    text + &error_items(errors)
 }
 
-fn outage_lines(outages: &[Error]) -> String {
+fn error_items(errors: &[Error]) -> String {
     let mut text = String::new();
-    for error in outages {
+    for error in errors {
         let _ = writeln!(
             text,
             "- error {}: {}",
@@ -196,7 +196,7 @@ fn outage_lines(outages: &[Error]) -> String {
 pub(crate) fn error_lines(errors: &Errors) -> String {
     let mut text = String::new();
     for error in errors.by_cause() {
-        text += &outage_lines(std::slice::from_ref(&error));
+        text += &error_items(std::slice::from_ref(&error));
         for note in &error.notes {
             let _ = writeln!(text, "  - {}", markdown::code(note));
         }

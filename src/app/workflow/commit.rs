@@ -96,7 +96,7 @@ pub(super) fn ready<'p>(
     config: &'p Config,
     files: &dyn Files,
 ) -> Result<Option<ReadyCommit<'p>>, Errors> {
-    let outage = |error: GitError| Errors::from(Error::from(&error));
+    let to_errors = |error: GitError| Errors::from(Error::from(&error));
     let plan = &planned.plan;
     let changes: BTreeMap<&RelPath, &FileChange> = plan
         .changes()
@@ -104,9 +104,9 @@ pub(super) fn ready<'p>(
         .chain(plan.unchanged())
         .map(|change| (&change.path, change))
         .collect();
-    let git = Git::open(&config.root).map_err(outage)?;
+    let git = Git::open(&config.root).map_err(to_errors)?;
     let paths: Vec<&RelPath> = changes.keys().copied().collect();
-    let BeforeCommit { base, modified } = match git.before_commit(&paths).map_err(outage)? {
+    let BeforeCommit { base, modified } = match git.before_commit(&paths).map_err(to_errors)? {
         Ok(before) => before,
         Err(obstacle) => return Err(obstructed(obstacle)),
     };
@@ -118,7 +118,7 @@ pub(super) fn ready<'p>(
     let mut obstacles = Vec::new();
     for file in &modified {
         let change = changes[&file.path];
-        let Some(head) = git.blob(file.head, MAX_LOCAL).map_err(outage)? else {
+        let Some(head) = git.blob(file.head, MAX_LOCAL).map_err(to_errors)? else {
             obstacles.push(format!("{}: larger than 64 MiB at HEAD", file.path));
             continue;
         };
@@ -133,7 +133,7 @@ pub(super) fn ready<'p>(
         let is_expected = blob_id(&change.new, &id) == expected
             || git
                 .stored_id(&file.path, &change.new)
-                .map_err(outage)?
+                .map_err(to_errors)?
                 .to_string()
                 == expected;
         if !is_expected {
@@ -155,7 +155,7 @@ pub(super) fn ready<'p>(
     if committed.is_empty() {
         return Ok(None);
     }
-    if let Some(obstacle) = git.commit_obstacle().map_err(outage)? {
+    if let Some(obstacle) = git.commit_obstacle().map_err(to_errors)? {
         return Err(obstructed(obstacle));
     }
     Ok(Some(ReadyCommit {

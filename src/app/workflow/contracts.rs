@@ -348,7 +348,7 @@ pub(super) fn verify_contents<'c, H: Strictness>(
                 compared.extend(verdict.contents.map(|contents| (digest, Ok(contents))));
                 Ok(verdict.checks)
             }
-            Err(outage) => Err(vec![outage]),
+            Err(error) => Err(vec![error]),
         };
         stage.record(place, verdict);
     }

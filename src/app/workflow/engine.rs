@@ -307,7 +307,7 @@ fn check_history<'c>(
             Ok(facts) => chain
                 .merged(history.membership())
                 .and_then(|chain| chain.not_older(&facts, request.overrides)),
-            Err(outage) => Err(chain.stop(outage)),
+            Err(error) => Err(chain.stop(error)),
         },
         Operation::Rollback => match history.promoted() {
             Ok(known) => {
@@ -323,7 +323,7 @@ fn check_history<'c>(
                     )
                 });
             }
-            Err(outage) => Err(chain.stop(outage)),
+            Err(error) => Err(chain.stop(error)),
         },
     };
     Ok(checked?)
@@ -429,7 +429,7 @@ impl ImageVerifier<'_> {
         let enforcement = trust::signature_enforcement(config, promoted, &images.digests(), git);
         let enforcement = match enforcement {
             Ok(enforcement) => enforcement,
-            Err(outage) => return Err(images.stop(outage).into()),
+            Err(error) => return Err(images.stop(error).into()),
         };
         let revision = &self.request.revision;
         let trust = self.standards.trust.as_ref();
@@ -450,7 +450,7 @@ impl ImageVerifier<'_> {
             Operation::Rollback => {
                 let past = match PastContracts::read(self.history, config, images.promoted()) {
                     Ok(past) => past,
-                    Err(outage) => return Err(images.stop(outage).into()),
+                    Err(error) => return Err(images.stop(error).into()),
                 };
                 let standards = current.rollback_standards(config, &past);
                 contracts::verify_contents(images, config, &standards, &pinned, services)?

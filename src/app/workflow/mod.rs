@@ -123,7 +123,7 @@ impl Stop {
     /// The checks, and the errors that stopped the run.
     fn into_parts(self) -> (Vec<Check>, Vec<Error>) {
         match self {
-            Self::Chain(stopped) => (stopped.checks, stopped.outages),
+            Self::Chain(stopped) => (stopped.checks, stopped.errors),
             Self::Count(checks) => (checks, Vec::new()),
             Self::Unconfigured(reason) => {
                 let error = Error::new(Class::Denied, Code::DENIED, reason);

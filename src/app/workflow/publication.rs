@@ -143,12 +143,12 @@ fn unstaged_text(stop: &Stop, words: Words) -> Option<String> {
         .iter()
         .filter(|check| check.status == Status::Fail);
     let failed = failed.map(|check| (check.code, check.describe()));
-    let outages = stopped
-        .outages
+    let errors = stopped
+        .errors
         .iter()
         .map(|error| (error.code, error.text()));
     let mut lines = Vec::new();
-    for (code, reason) in failed.chain(outages) {
+    for (code, reason) in failed.chain(errors) {
         if STAGE_CODES.contains(&code) {
             let (code, reason) = (markdown::code(code.as_str()), markdown::code(&reason));
             lines.push(format!("- {code}: {reason}\n"));
@@ -459,7 +459,7 @@ mod tests {
         let stop = |checks: &[Check]| {
             Stop::Chain(Stopped {
                 checks: checks.to_vec(),
-                outages: Vec::new(),
+                errors: Vec::new(),
             })
         };
         let words = Words::of_page("https://git.example/a/b/-/merge_requests/7");

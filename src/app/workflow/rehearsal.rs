@@ -217,9 +217,10 @@ fn rehearse_set(
                     images = planned.approved.images().iter().flatten().count();
                     checks.extend_from_slice(planned.approved.checks());
                     checks.extend_from_slice(planned.plan.checks());
-                    let (failed, outages) = check_layers(planned.approved.images(), read, layers)?;
+                    let (failed, layer_errors) =
+                        check_layers(planned.approved.images(), read, layers)?;
                     checks.extend(failed);
-                    errors.extend(outages);
+                    errors.extend(layer_errors);
                 }
                 Err(stop) => (checks, errors) = stop.into_parts(),
             }
@@ -308,21 +309,21 @@ fn check_layers(
     for (key, result) in keys.into_iter().zip(results) {
         known.insert(key, result.err());
     }
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let (mut checks, mut errors) = (Vec::new(), Vec::new());
     for (index, image) in images.iter().enumerate() {
-        let mut errors: Vec<Error> = Vec::new();
+        let mut layer_errors: Vec<Error> = Vec::new();
         for platform in image.iter().flat_map(|image| &image.facts.platforms) {
             for layer in &platform.manifest.layers {
                 let error = known.get(&(index, layer.digest)).cloned().flatten();
-                errors.extend(error.filter(|error| !errors.contains(error)));
+                layer_errors.extend(error.filter(|error| !layer_errors.contains(error)));
             }
         }
-        let result = checks::content_result(errors, &config.images[index].name);
-        let (failed, errors) = result.into_parts();
+        let result = checks::content_result(layer_errors, &config.images[index].name);
+        let (failed, remaining) = result.into_parts();
         checks.extend(failed);
-        outages.extend(errors);
+        errors.extend(remaining);
     }
-    Ok((checks, outages))
+    Ok((checks, errors))
 }
 
 /// Returns the errors if they concern the configuration or another process: then no set can be rehearsed.

@@ -178,9 +178,9 @@ pub(crate) fn revision(
 ) -> Result<(Revision, TagPattern), Errors> {
     full_revision_of(config, text, services).map_err(|stop| {
         // All of these checks failed.
-        let (checks, outages) = stop.into_parts();
+        let (checks, errors) = stop.into_parts();
         let failed: Vec<_> = checks.iter().map(Check::as_error).collect();
-        Errors::from([failed, outages].concat())
+        Errors::from([failed, errors].concat())
     })
 }
 

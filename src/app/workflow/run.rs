@@ -459,7 +459,7 @@ impl RunResult {
         self.errors = match stop {
             Stop::Chain(stopped) => {
                 document.checks = stopped.checks;
-                (!stopped.outages.is_empty()).then(|| Errors::from(stopped.outages))
+                (!stopped.errors.is_empty()).then(|| Errors::from(stopped.errors))
             }
             Stop::Count(checks) => {
                 document.checks.extend(checks);

@@ -74,7 +74,7 @@ impl SmokeStage {
                 };
                 let report = run_in_thread(&request, secrets, config, services)?;
                 let verdict = checks::check_smoke(smoke, &image.name, &report);
-                stage.record(place, verdict.map_err(|outage| vec![outage]));
+                stage.record(place, verdict.map_err(|error| vec![error]));
             }
         }
         Ok(stage.finish()?)

@@ -342,32 +342,32 @@ pub(crate) fn resolved_images<'r>(
     config: &Config,
     resolutions: &'r [Resolution],
 ) -> Result<Vec<&'r ApprovedImage>, Errors> {
-    let (mut images, mut failed, mut outages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut failed, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (image, resolution) in config.images.iter().zip(resolutions) {
         match (
             &resolution.found,
             checks::resolved_image(config, image, resolution),
         ) {
             (_, Ok(found)) => images.push(found),
-            (Err(NoTag::Failed(error)), _) => outages.push(error.clone()),
-            (_, Err(Err(error))) => outages.push(error),
+            (Err(NoTag::Failed(error)), _) => errors.push(error.clone()),
+            (_, Err(Err(error))) => errors.push(error),
             (_, Err(Ok(check))) => failed.push(check),
         }
     }
-    let mut errors = Vec::new();
+    let mut reasons = Vec::new();
     for cause in by_cause(&failed) {
         let message = format!("{}: {}", cause.subject(), cause.message());
-        errors.push(Error {
+        reasons.push(Error {
             notes: cause.evidence(),
             help: cause.help().map(str::to_owned),
             ..Error::failed(cause.code(), message)
         });
     }
-    errors.extend(outages);
-    if errors.is_empty() {
+    reasons.extend(errors);
+    if reasons.is_empty() {
         Ok(images)
     } else {
-        Err(errors.into())
+        Err(reasons.into())
     }
 }
 

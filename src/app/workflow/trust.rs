@@ -416,14 +416,14 @@ pub(crate) fn verify_pinned(
         digests.extend(signed_digests(verify, *image, facts));
     }
     let examinations = trust.examine(config, &digests, revision, services)?;
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let (mut checks, mut errors) = (Vec::new(), Vec::new());
     for (digest, examination) in digests.iter().zip(&examinations) {
         match examined(config, digest, examination).verdict(verify, enforcement) {
             Ok(found) => checks.extend(found),
-            Err(errors) => outages.extend(errors),
+            Err(unavailable) => errors.extend(unavailable),
         }
     }
-    Ok((checks, outages))
+    Ok((checks, errors))
 }
 
 /// The digests that must be signed: that of the image, or those of its platforms.
@@ -518,11 +518,11 @@ pub(crate) fn signature_enforcement(
             return Ok(Enforcement::Fail);
         }
     }
-    let outage = |error| Error::from(&error);
-    if let Some(commit) = git.commit_named(&since.commit).map_err(outage)?
+    let to_error = |error| Error::from(&error);
+    if let Some(commit) = git.commit_named(&since.commit).map_err(to_error)?
         && git
             .is_ancestor(&promoted.contracts, &commit)
-            .map_err(outage)?
+            .map_err(to_error)?
     {
         return Ok(Enforcement::Warn);
     }

@@ -27,7 +27,7 @@ pub(crate) enum SetVerdict {
         /// Every check up to and including that stage.
         checks: Vec<Check>,
         /// The errors that prevented checks.
-        outages: Vec<Error>,
+        errors: Vec<Error>,
     },
 }
 
@@ -61,8 +61,8 @@ pub(crate) fn verified_set(
             Ok(SetVerdict::Verified(Box::new(document)))
         }
         Err(stop @ (Stop::Chain(_) | Stop::Count(_))) => {
-            let (checks, outages) = stop.into_parts();
-            Ok(SetVerdict::Refused { checks, outages })
+            let (checks, errors) = stop.into_parts();
+            Ok(SetVerdict::Refused { checks, errors })
         }
         Err(stop) => Err(stop.into_parts().1.into()),
     }

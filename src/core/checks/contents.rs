@@ -371,7 +371,7 @@ pub(super) fn check_lost_platforms(
                     result.checks.push(lost);
                 }
             }
-            Err(error) if error.class == Class::WrongBytes => result.outages.push(error.clone()),
+            Err(error) if error.class == Class::WrongBytes => result.errors.push(error.clone()),
             Err(error) => {
                 let detail = format!("cannot read {digest}: {error}");
                 result.checks.push(check(Status::Skip, detail));

@@ -103,11 +103,11 @@ pub(super) fn check_merged(
         }
         (UnknownMembership::Shallow, true) => StageResult {
             checks: Vec::new(),
-            outages: vec![Error::unavailable(detail, "the clone is shallow").help(FETCH_HISTORY)],
+            errors: vec![Error::unavailable(detail, "the clone is shallow").help(FETCH_HISTORY)],
         },
         (UnknownMembership::SourceUnavailable(errors), true) => StageResult {
             checks: Vec::new(),
-            outages: errors.iter().cloned().collect(),
+            errors: errors.iter().cloned().collect(),
         },
         (UnknownMembership::SourceUnavailable(errors), false) => {
             let detail = format!("{detail}: {}", errors.by_cause()[0].text());
@@ -225,9 +225,9 @@ mod tests {
                 "version: 1\nfiles: [x]\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n{more}"
             ));
             let revision = config.revision.pattern.revision(&"a".repeat(40)).unwrap();
-            let (checks, outages) = check_merged(&config, &revision, membership).into_parts();
+            let (checks, errors) = check_merged(&config, &revision, membership).into_parts();
             let statuses: Vec<_> = checks.iter().map(|check| check.status).collect();
-            (statuses, outages.len())
+            (statuses, errors.len())
         };
         let required = "promote: { require_merged: true }\n";
         let unmerged = Membership::Unmerged {
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn failed_check_outranks_an_outage() {
         let check = |status| Check::new(Code::TAG_MISSING, status, "detail");
-        let outage = |class| Error::about(class, "registry", "reason");
+        let error = |class| Error::about(class, "registry", "reason");
         for (checks, errors, verdict) in [
             (vec![], vec![], RehearsalVerdict::Ready),
             (
@@ -268,22 +268,22 @@ mod tests {
             ),
             (
                 vec![check(Status::Pass)],
-                vec![outage(Class::Unavailable)],
+                vec![error(Class::Unavailable)],
                 RehearsalVerdict::Unknown,
             ),
             (
                 vec![],
-                vec![outage(Class::Denied)],
+                vec![error(Class::Denied)],
                 RehearsalVerdict::Unknown,
             ),
             (
                 vec![],
-                vec![outage(Class::Limited), outage(Class::Input)],
+                vec![error(Class::Limited), error(Class::Input)],
                 RehearsalVerdict::Fails,
             ),
             (
                 vec![check(Status::Fail)],
-                vec![outage(Class::Denied)],
+                vec![error(Class::Denied)],
                 RehearsalVerdict::Fails,
             ),
         ] {

@@ -516,7 +516,7 @@ pub(super) fn check_provenance_by_digests(found: &Provenance) -> StageResult {
         }
         Provenance::Shallow => StageResult {
             checks: vec![check(Status::Skip, "the clone is shallow".to_owned())],
-            outages: vec![shallow("whether this set was pinned before")],
+            errors: vec![shallow("whether this set was pinned before")],
         },
         _ => {
             let detail =
@@ -607,7 +607,7 @@ mod tests {
                 .map(|check| (check.code, check.status))
                 .collect();
             assert_eq!(codes, [(code, Status::Fail)]);
-            assert!(result.outages.is_empty());
+            assert!(result.errors.is_empty());
         }
     }
 
@@ -735,8 +735,8 @@ mod tests {
                 assert_eq!(allowed.status, Status::Warn);
                 assert!(allowed.detail.ends_with("; allowed by --allow-older"));
             }
-            let outage = order(&unavailable, false).unwrap_err();
-            assert_eq!(outage.class(), crate::base::error::Class::Unavailable);
+            let errors = order(&unavailable, false).unwrap_err();
+            assert_eq!(errors.class(), crate::base::error::Class::Unavailable);
         }
     }
 
@@ -793,11 +793,11 @@ mod tests {
             "version: 1\nfiles: [a]\nimages: { a: { repository: x.y/a, pins: 1 } }\n",
         );
         let result = |extent| check_provenance(&config, &word("new"), &Provenance::Shallow, extent);
-        let StageResult { checks, outages } = result(in_fleet(true));
+        let StageResult { checks, errors } = result(in_fleet(true));
         assert_eq!(checks[0].status, Status::Fail);
-        assert!(outages.is_empty());
-        let StageResult { checks, outages } = result(Extent::Clone);
+        assert!(errors.is_empty());
+        let StageResult { checks, errors } = result(Extent::Clone);
         assert!(checks.is_empty());
-        assert_eq!(outages.len(), 1);
+        assert_eq!(errors.len(), 1);
     }
 }

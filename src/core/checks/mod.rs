@@ -110,7 +110,7 @@ words! {
 #[derive(Debug, Default)]
 pub(crate) struct StageResult {
     checks: Vec<Check>,
-    outages: Vec<Error>,
+    errors: Vec<Error>,
 }
 
 /// A location in a file under the root.
@@ -217,26 +217,26 @@ impl Check {
 impl StageResult {
     /// The checks, and the errors.
     pub(crate) fn into_parts(self) -> (Vec<Check>, Vec<Error>) {
-        (self.checks, self.outages)
+        (self.checks, self.errors)
     }
 
     fn add(&mut self, other: Self) {
         self.checks.extend(other.checks);
-        self.outages.extend(other.outages);
+        self.errors.extend(other.errors);
     }
 }
 
 impl From<Vec<Check>> for StageResult {
     fn from(checks: Vec<Check>) -> Self {
-        let outages = Vec::new();
-        Self { checks, outages }
+        let errors = Vec::new();
+        Self { checks, errors }
     }
 }
 
 impl From<Vec<Error>> for StageResult {
-    fn from(outages: Vec<Error>) -> Self {
+    fn from(errors: Vec<Error>) -> Self {
         let checks = Vec::new();
-        Self { checks, outages }
+        Self { checks, errors }
     }
 }
 
@@ -244,7 +244,7 @@ impl From<Result<Check, Error>> for StageResult {
     fn from(result: Result<Check, Error>) -> Self {
         match result {
             Ok(check) => vec![check].into(),
-            Err(outage) => vec![outage].into(),
+            Err(error) => vec![error].into(),
         }
     }
 }

@@ -186,7 +186,7 @@ pub(crate) fn full_revision(
     abbreviation: &str,
     resolutions: &[Option<&Resolution>],
 ) -> Result<Revision, Stopped> {
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let (mut checks, mut errors) = (Vec::new(), Vec::new());
     let mut revisions: Vec<(String, Revision)> = Vec::new();
     for (image, resolution) in config.images.iter().zip(resolutions) {
         let Some(resolution) = resolution else {
@@ -198,8 +198,8 @@ pub(crate) fn full_revision(
                 checks.push(failure);
                 continue;
             }
-            Err(Err(outage)) => {
-                outages.push(outage);
+            Err(Err(error)) => {
+                errors.push(error);
                 continue;
             }
         };
@@ -224,14 +224,14 @@ pub(crate) fn full_revision(
         let help = "specify the full revision, and check which of its images the tag resolves to";
         checks.push(Check::new(Code::SET_DISAGREE, Status::Fail, detail).help(help));
     }
-    if checks.is_empty() && outages.is_empty() {
+    if checks.is_empty() && errors.is_empty() {
         if let Some((_, revision)) = revisions.pop() {
             return Ok(revision);
         }
         let detail = format!("no image has a label with the revision `{abbreviation}`");
         checks.push(Check::new(Code::REVISION_LABEL, Status::Fail, detail));
     }
-    Err(Stopped { checks, outages })
+    Err(Stopped { checks, errors })
 }
 
 /// The revision in the label of a platform, or the failure if it does not begin with `abbreviation`.
@@ -277,14 +277,14 @@ mod tests {
         let stopped = full_revision(&config, "abc1234", &[None]).unwrap_err();
         let codes: Vec<_> = stopped.checks.iter().map(|check| check.code).collect();
         assert_eq!(codes, [Code::REVISION_LABEL]);
-        let outage = Resolution {
+        let unavailable = Resolution {
             target: Target::new(TagPattern::Tag(Tag::parse("abc1234").unwrap())),
             found: Err(Error::unavailable("r.example", "timeout").into()),
             recorded: None,
             bypassed: None,
             old_platforms: Vec::new(),
         };
-        let stopped = full_revision(&config, "abc1234", &[Some(&outage)]).unwrap_err();
-        assert_eq!((stopped.checks.len(), stopped.outages.len()), (0, 1));
+        let stopped = full_revision(&config, "abc1234", &[Some(&unavailable)]).unwrap_err();
+        assert_eq!((stopped.checks.len(), stopped.errors.len()), (0, 1));
     }
 }

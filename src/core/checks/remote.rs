@@ -50,7 +50,7 @@ pub(crate) fn check_pinned_images(
     pinned: &[PinnedImage],
     found: &FoundPins,
 ) -> (Vec<Check>, Vec<Error>, Option<Revision>) {
-    let (mut checks, mut outages, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut checks, mut errors, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
     for pinned in pinned {
         let image = &config.images[pinned.image];
         match &pinned.facts {
@@ -95,12 +95,12 @@ pub(crate) fn check_pinned_images(
             Err(error) => {
                 let check = Check::new(Code::DIGEST_MISSING, Status::Skip, error.to_string());
                 checks.push(check.image(&image.name));
-                outages.push(error.clone());
+                errors.push(error.clone());
             }
         }
     }
     let revision = common_revision(&revisions, &mut checks);
-    (checks, outages, revision)
+    (checks, errors, revision)
 }
 
 /// The revision of all images, if each has one and they agree.

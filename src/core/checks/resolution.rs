@@ -29,7 +29,7 @@ pub(crate) fn check_resolution(
     let ApprovedImage { tag, facts } = match resolved_image(config, image, resolution) {
         Ok(found) => found,
         Err(Ok(check)) => return add_record(config, image, revision, resolution, check),
-        Err(Err(outage)) => return content_result(vec![outage], &image.name),
+        Err(Err(error)) => return content_result(vec![error], &image.name),
     };
     let mut result = StageResult::default();
     if let Some(tagged) = &resolution.bypassed {
@@ -124,7 +124,7 @@ pub(super) fn add_record(
             );
             StageResult {
                 checks: vec![Check { detail, ..failure }],
-                outages: vec![error.clone()],
+                errors: vec![error.clone()],
             }
         }
     }

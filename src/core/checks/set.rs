@@ -158,7 +158,7 @@ pub(crate) struct RecordedImage {
 pub(crate) type TaggedImage = Result<ApprovedImage, NoTag>;
 
 /// Turns missing and wrong content into failures, because no later run succeeds without a change in the
-/// registry. Other errors remain outages.
+/// registry. Other errors remain.
 pub(crate) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
     let mut result = StageResult::default();
     for error in errors {
@@ -166,7 +166,7 @@ pub(crate) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
             Class::MissingContent => Code::CONTENT_MISSING,
             Class::WrongBytes => Code::CONTENT_MISMATCH,
             _ => {
-                result.outages.push(error);
+                result.errors.push(error);
                 continue;
             }
         };
@@ -176,7 +176,7 @@ pub(crate) fn content_result(errors: Vec<Error>, image: &str) -> StageResult {
     result
 }
 
-/// The resolved image, or the failure or outage instead of it.
+/// The resolved image, or the failure or error instead of it.
 #[expect(
     clippy::result_large_err,
     reason = "the error is one of few values of a run"
@@ -189,7 +189,7 @@ pub(crate) fn resolved_image<'r>(
     tagged_image(config, image, &resolution.target, &resolution.found)
 }
 
-/// The image of a tag, or the failure or outage instead of it.
+/// The image of a tag, or the failure or error instead of it.
 #[expect(
     clippy::result_large_err,
     reason = "the error is one of few values of a run"

@@ -102,7 +102,7 @@ pub(crate) struct JudgedStage {
 /// The checks of the stages. `is_allowed`: failures only warn. An unknown stage is an error.
 pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageResult {
     let mut result = StageResult::default();
-    let (checks, outages) = (&mut result.checks, &mut result.outages);
+    let (checks, errors) = (&mut result.checks, &mut result.errors);
     for stage in stages {
         checks.extend(stage.check_missing(is_allowed));
         let (code, detail) = stage.evidence();
@@ -113,7 +113,7 @@ pub(crate) fn check_stages(stages: &[JudgedStage], is_allowed: bool) -> StageRes
             let detail = format!("{detail}; forced by --allow-unstaged");
             checks.push(Check::new(code, Status::Warn, detail).item(&stage.item));
         } else if is_unknown {
-            outages.push(Error {
+            errors.push(Error {
                 subject: Some(stage.item.clone()),
                 ..Error::new(Class::Unavailable, code, detail)
             });

@@ -60,8 +60,8 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let mut step = cx.step_files()?;
     let document = match verified_set(&config, &args.revision, &cx.services)? {
         SetVerdict::Verified(document) => document,
-        SetVerdict::Refused { checks, outages } => {
-            let exit = report_refusal(&checks, outages, &config, cx);
+        SetVerdict::Refused { checks, errors } => {
+            let exit = report_refusal(&checks, errors, &config, cx);
             cx.output.note("the set was refused; no file was written");
             return Ok(exit);
         }
@@ -98,28 +98,28 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 /// Reports the reasons for the refusal of a set.
 pub(super) fn report_refusal(
     checks: &[Check],
-    outages: Vec<Error>,
+    errors: Vec<Error>,
     config: &Config,
     cx: &mut Context,
 ) -> Exit {
-    let mut errors = Vec::new();
+    let mut reasons = Vec::new();
     for check in checks {
         if check.status == Status::Fail {
-            errors.push(check.as_error());
+            reasons.push(check.as_error());
         }
     }
-    errors.extend(outages.iter().cloned());
-    let errors = Errors::from(errors);
+    reasons.extend(errors.iter().cloned());
+    let reasons = Errors::from(reasons);
     if cx.output.format == Format::Human {
         cx.output.print_causes(checks, config);
-        if !outages.is_empty() {
-            cx.output.report_errors(&Errors::from(outages));
+        if !errors.is_empty() {
+            cx.output.report_errors(&Errors::from(errors));
         }
     } else {
-        cx.output.report_errors(&errors);
+        cx.output.report_errors(&reasons);
     }
     cx.output.print_explain_hint();
-    Exit::from(&errors)
+    Exit::from(&reasons)
 }
 
 /// A configuration file.

@@ -86,7 +86,7 @@ pub(crate) enum FleetRun {
         /// Every check up to and including the stage that refused it.
         checks: Vec<Check>,
         /// The errors that prevented checks.
-        outages: Vec<Error>,
+        errors: Vec<Error>,
     },
 }
 
@@ -142,8 +142,8 @@ pub(crate) fn run(
     let fleet = of_members(config)?;
     let (revision, tag) = match full_revision_of(config, &request.revision, services) {
         Ok(full) => full,
-        Err(Stop::Chain(Stopped { checks, outages })) => {
-            return Ok(FleetRun::Refused { checks, outages });
+        Err(Stop::Chain(Stopped { checks, errors })) => {
+            return Ok(FleetRun::Refused { checks, errors });
         }
         Err(stop) => return Err(stop.into_parts().1.into()),
     };
@@ -166,8 +166,8 @@ pub(crate) fn run(
     let set = match trusted {
         Some(set) => set,
         None => match verified_set(config, revision.as_str(), services)? {
-            SetVerdict::Refused { checks, outages } => {
-                return Ok(FleetRun::Refused { checks, outages });
+            SetVerdict::Refused { checks, errors } => {
+                return Ok(FleetRun::Refused { checks, errors });
             }
             SetVerdict::Verified(document) => {
                 let bytes = document

@@ -202,7 +202,7 @@ impl Walk<'_> {
         match closed_pull_report(forge, closed).await {
             Ok(Some(report)) => report,
             Ok(None) => error.into(),
-            Err(outage) => outage.into(),
+            Err(read_error) => read_error.into(),
         }
     }
 }

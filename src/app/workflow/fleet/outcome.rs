@@ -106,8 +106,8 @@ impl From<PlanError> for Report {
 impl From<Stop> for Report {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Chain(Stopped { checks, outages }) => match outages.as_slice() {
-                [_, ..] if !any_failed(&checks) => Self::failed(outages),
+            Stop::Chain(Stopped { checks, errors }) => match errors.as_slice() {
+                [_, ..] if !any_failed(&checks) => Self::failed(errors),
                 _ => Self::refused(&checks),
             },
             Stop::Count(checks) => Self::refused(&checks),
@@ -170,14 +170,17 @@ mod tests {
     #[test]
     fn failed_check_refuses_despite_outages() {
         let check = |status| Check::new(Code::STAGE_SOAK, status, "it");
-        let outcome = |status, outages| {
+        let outcome = |status, errors| {
             let checks = vec![check(status)];
-            Report::from(Stop::Chain(Stopped { checks, outages })).outcome
+            Report::from(Stop::Chain(Stopped { checks, errors })).outcome
         };
-        let outage = || vec![Error::unavailable("a", "timeout")];
-        assert_eq!(outcome(Status::Fail, outage()), FleetOutcome::Refused);
+        let unavailable = || vec![Error::unavailable("a", "timeout")];
+        assert_eq!(outcome(Status::Fail, unavailable()), FleetOutcome::Refused);
         assert_eq!(outcome(Status::Fail, Vec::new()), FleetOutcome::Refused);
-        assert_eq!(outcome(Status::Pass, outage()), FleetOutcome::Unavailable);
+        assert_eq!(
+            outcome(Status::Pass, unavailable()),
+            FleetOutcome::Unavailable
+        );
     }
 
     #[tokio::test]

@@ -83,8 +83,8 @@ impl<'c> Counted<'c> {
     }
 
     /// Stops because the facts of the next stage could not be gathered.
-    pub(crate) fn stop(self, outage: Error) -> Stopped {
-        self.state.stop(outage)
+    pub(crate) fn stop(self, error: Error) -> Stopped {
+        self.state.stop(error)
     }
 
     /// The stage of a promotion before that of history: the branch that counts contains the commit.
@@ -115,7 +115,7 @@ impl<'c> Counted<'c> {
         } else {
             match check_order(config, revision, &order, overrides.older, extent) {
                 Ok(check) => result.checks.push(check),
-                Err(errors) => result.outages.extend(errors.iter().cloned()),
+                Err(errors) => result.errors.extend(errors.iter().cloned()),
             }
             None
         };
@@ -286,10 +286,10 @@ impl HistoryChecked<'_> {
     }
 
     /// Stops because the order of the builds could not be determined.
-    pub(crate) fn stop(self, outages: Vec<Error>) -> Stopped {
+    pub(crate) fn stop(self, errors: Vec<Error>) -> Stopped {
         Stopped {
             checks: self.state.checks,
-            outages,
+            errors,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The chain of checks for an approved set: stages in order, cheapest first. Every check of a stage
-//! runs; the chain stops after a stage with a failed check or an outage.
+//! runs; the chain stops after a stage with a failed check or an error.
 //!
 //! ```text
 //! pins ─► history ─┬─► tags ─► stages ─► signatures ─► contents ─► smoke ─► Approved
@@ -43,7 +43,7 @@ pub(crate) struct Stopped {
     /// The checks up to and including the last stage.
     pub checks: Vec<Check>,
     /// The errors that prevented checks.
-    pub outages: Vec<Error>,
+    pub errors: Vec<Error>,
 }
 
 /// A set that passed every stage.
@@ -84,22 +84,22 @@ impl<'c> ChainState<'c> {
 
     /// Adds a stage; stops if a check failed or could not run.
     fn stage(mut self, result: StageResult) -> Result<Self, Stopped> {
-        let must_stop = any_failed(&result.checks) || !result.outages.is_empty();
+        let must_stop = any_failed(&result.checks) || !result.errors.is_empty();
         self.checks.extend(result.checks);
         if must_stop {
             Err(Stopped {
                 checks: self.checks,
-                outages: result.outages,
+                errors: result.errors,
             })
         } else {
             Ok(self)
         }
     }
 
-    fn stop(self, outage: Error) -> Stopped {
+    fn stop(self, error: Error) -> Stopped {
         Stopped {
             checks: self.checks,
-            outages: vec![outage],
+            errors: vec![error],
         }
     }
 
@@ -300,8 +300,8 @@ impl<'c, H: Strictness, S> Images<'c, H, S> {
     }
 
     /// Stops because the facts of the next stage could not be gathered.
-    pub(crate) fn stop(self, outage: Error) -> Stopped {
-        self.state.stop(outage)
+    pub(crate) fn stop(self, error: Error) -> Stopped {
+        self.state.stop(error)
     }
 
     /// The digests of the images that were resolved.
@@ -351,7 +351,7 @@ impl<'c> Images<'c, HistoryVerdict, Resolved> {
             if stages.len() != self.state.config.promote.after.len() {
                 let reason = "not every stage was examined";
                 let error = Error::unavailable("`promote.after`", reason);
-                result.outages.push(error);
+                result.errors.push(error);
             }
         }
         let state = self.state.stage(result)?;
@@ -445,7 +445,7 @@ impl<'c, H: Strictness, S: ImageStage> Stage<'c, H, S> {
         let image = &self.set.state.config.images[place.image];
         let mut result = match verdict {
             Ok(checks) => StageResult::from(checks),
-            Err(outages) => content_result(outages, &image.name),
+            Err(errors) => content_result(errors, &image.name),
         };
         if self.set.history.only_warns(image) {
             result = warn_only::<S>(image, result);
@@ -453,7 +453,7 @@ impl<'c, H: Strictness, S: ImageStage> Stage<'c, H, S> {
         self.result.add(result);
     }
 
-    /// Ends the stage. A pending image is an outage, so an image that a caller omits does not pass.
+    /// Ends the stage. A pending image is an error, so an image that a caller omits does not pass.
     pub(crate) fn finish(self) -> Result<Images<'c, H, S>, Stopped> {
         let Images {
             state,
@@ -464,8 +464,8 @@ impl<'c, H: Strictness, S: ImageStage> Stage<'c, H, S> {
         let mut result = self.result;
         for place in &self.pending {
             let name = state.config.images[place.image].name.clone();
-            let outage = Error::unavailable(name, "the image was not examined");
-            result.outages.push(outage);
+            let error = Error::unavailable(name, "the image was not examined");
+            result.errors.push(error);
         }
         Ok(Images::new(state.stage(result)?, resolved, history))
     }
@@ -486,7 +486,7 @@ impl<'c> HistoryChecked<'c> {
         result.add(check_tags(state, resolutions, verdict));
         let images = resolved_images(resolutions);
         // The digests of a rollback are looked up only if every tag has the right one.
-        let is_complete = result.outages.is_empty() && !any_failed(&result.checks);
+        let is_complete = result.errors.is_empty() && !any_failed(&result.checks);
         if is_complete || matches!(verdict, HistoryVerdict::Promotion { .. }) {
             let digests = pinned_digests(state.config, &images);
             result.add(checked.check_digests(&digests, history));
@@ -509,7 +509,7 @@ fn pinned_digests(config: &Config, images: &[Option<ApprovedImage>]) -> Digests 
     digests
 }
 
-/// Turns failures and outages of an image that is deployed nowhere into warnings and skips.
+/// Turns failures and errors of an image that is deployed nowhere into warnings and skips.
 fn warn_only<S: ImageStage>(image: &Image, result: StageResult) -> StageResult {
     let mut checks = result.checks;
     for check in &mut checks {
@@ -517,8 +517,8 @@ fn warn_only<S: ImageStage>(image: &Image, result: StageResult) -> StageResult {
             check.status = Status::Warn;
         }
     }
-    for outage in result.outages {
-        let check = Check::new(S::UNREADABLE, Status::Skip, outage.to_string());
+    for error in result.errors {
+        let check = Check::new(S::UNREADABLE, Status::Skip, error.to_string());
         checks.push(check.image(&image.name));
     }
     checks.into()

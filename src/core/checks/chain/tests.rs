@@ -199,7 +199,7 @@ fn unexamined_stage_stops_the_chain() {
         rechecks_shallow_hold: false,
     };
     let images = Images::new(ChainState::new(&config, &revision), Vec::new(), history);
-    assert_eq!(images.staged(&[]).unwrap_err().outages.len(), 1);
+    assert_eq!(images.staged(&[]).unwrap_err().errors.len(), 1);
 }
 
 #[test]
@@ -211,19 +211,19 @@ fn missing_or_failed_verdict_stops_the_chain() {
         chain.trusted(set, &[], None, &history).unwrap_err()
     };
     let incomplete = stopped(set(false, Status::Pass));
-    let error = incomplete.outages[0].to_string();
+    let error = incomplete.errors[0].to_string();
     assert!(error.contains("no verdict on the image `base`"), "{error}");
     let mut fewer = set(true, Status::Pass);
     fewer.images.pop();
-    assert_eq!(stopped(fewer).outages.len(), 1);
+    assert_eq!(stopped(fewer).errors.len(), 1);
     let failed = stopped(set(true, Status::Fail));
-    assert!(failed.outages.is_empty());
+    assert!(failed.errors.is_empty());
     // The first stage refuses a repository without pins.
     assert!(Counted::new(&config, &revision, &FoundPins::default(), Vec::new()).is_err());
 }
 
-/// The skip of an image without pins after an outage in a stage of a rollback.
-fn skip_of_outage<S: ImageStage>() -> (Code, Status) {
+/// The skip of an image without pins after an error in a stage of a rollback.
+fn skip_after_error<S: ImageStage>() -> (Code, Status) {
     let (config, revision) = (config(), revision());
     let images = Images::<_, S>::new(
         ChainState::new(&config, &revision),
@@ -242,11 +242,14 @@ fn skip_of_outage<S: ImageStage>() -> (Code, Status) {
 fn skipped_outage_has_the_code_of_its_stage() {
     let skip = |code| (code, Status::Skip);
     assert_eq!(
-        skip_of_outage::<Signatures>(),
+        skip_after_error::<Signatures>(),
         skip(Code::SIGNATURE_MISSING)
     );
-    assert_eq!(skip_of_outage::<Contents>(), skip(Code::ENUMERATION_FAILED));
-    assert_eq!(skip_of_outage::<Smoke>(), skip(Code::SMOKE_UNAVAILABLE));
+    assert_eq!(
+        skip_after_error::<Contents>(),
+        skip(Code::ENUMERATION_FAILED)
+    );
+    assert_eq!(skip_after_error::<Smoke>(), skip(Code::SMOKE_UNAVAILABLE));
 }
 
 #[test]
@@ -286,7 +289,7 @@ fn rollback_requires_the_digests_of_the_promotion() {
     let stopped = trusted(None, Provenance::Never).unwrap_err();
     let is_by_content = |check: &Check| check.code == Code::PROVENANCE_CONTENT;
     assert!(stopped.checks.iter().any(is_by_content));
-    assert!(stopped.outages.is_empty());
+    assert!(stopped.errors.is_empty());
     let stopped = trusted(None, Provenance::Shallow).unwrap_err();
-    assert_eq!(stopped.outages.len(), 1);
+    assert_eq!(stopped.errors.len(), 1);
 }

@@ -193,7 +193,7 @@ impl HistoryChecked<'_> {
         let mut result = verdict.check_order(state.config, state.revision, order);
         result.add(match set.evidence(state.config) {
             Ok(evidence) => StageResult::from(evidence),
-            Err(outage) => StageResult::from(vec![outage]),
+            Err(error) => StageResult::from(vec![error]),
         });
         if let Some(promoted) = checked.verdict.promoted() {
             let checks = check_promoted_digests(state.config, &set.images, promoted);

@@ -306,7 +306,7 @@ fn wrong_bytes_of_a_pinned_image_are_no_skip() {
         let statuses: Vec<_> = result.checks.iter().map(|check| check.status).collect();
         let expected = if skipped { &[Status::Skip][..] } else { &[] };
         assert_eq!(statuses, expected, "{class:?}");
-        assert_eq!(result.outages.len(), usize::from(!skipped), "{class:?}");
+        assert_eq!(result.errors.len(), usize::from(!skipped), "{class:?}");
     }
 }
 

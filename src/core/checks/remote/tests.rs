@@ -1,4 +1,4 @@
-//! Verdicts of `check --remote`: status, locations and outages.
+//! Verdicts of `check --remote`: status, locations and errors.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -58,7 +58,7 @@ fn labeled(labels: &[Option<&str>]) -> Result<Option<ImageFacts>, Error> {
     }))
 }
 
-/// `status code image @lines` of each check, the number of outages, and the revision.
+/// `status code image @lines` of each check, the number of errors, and the revision.
 fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize, Option<String>) {
     let pinned: Vec<_> = found
         .into_iter()
@@ -69,11 +69,11 @@ fn results(found: [Result<Option<ImageFacts>, Error>; 2]) -> (Vec<String>, usize
             facts,
         })
         .collect();
-    let (checks, outages, revision) = check_pinned_images(&config(), &pinned, &pins());
+    let (checks, errors, revision) = check_pinned_images(&config(), &pinned, &pins());
     let lines = checks.iter().map(line).collect();
     (
         lines,
-        outages.len(),
+        errors.len(),
         revision.map(|revision| revision.to_string()),
     )
 }
@@ -120,13 +120,13 @@ fn only_failed_checks_have_places() {
 fn unavailable_digest_is_an_outage_and_ambiguity_fails() {
     let unavailable = Error::unavailable("x.y/api", "timeout");
     let ambiguous = Error::about(Class::Ambiguous, "x.y/web", "two media types");
-    let (lines, outages, revision) = results([Err(unavailable), Err(ambiguous)]);
+    let (lines, errors, revision) = results([Err(unavailable), Err(ambiguous)]);
     let expected = [
         "skip digest_missing api []",
         "fail manifest_ambiguous web [2]",
     ];
     assert_eq!(lines, expected);
-    assert_eq!((outages, revision), (1, None));
+    assert_eq!((errors, revision), (1, None));
 }
 
 #[test]
@@ -181,8 +181,8 @@ fn moved_or_missing_tag_fails() {
     let config = config();
     let result = |resolved: TagResolution| {
         let tag = TagPattern::parse("beef").unwrap();
-        let (check, outage) = pinned.check_tag(&config, &tag, &resolved, &pins());
-        (line(&check), outage.is_some())
+        let (check, error) = pinned.check_tag(&config, &tag, &resolved, &pins());
+        (line(&check), error.is_some())
     };
     let verdict = |text: &str| (text.to_owned(), false);
     let index = |digit, entries| {

@@ -169,9 +169,9 @@ fn unchecked_content_is_not_approved() {
         stage.record(*place, Ok(Vec::new()));
     }
     let stopped = stage.finish().err().unwrap();
-    assert_eq!(stopped.outages.len(), 1);
+    assert_eq!(stopped.errors.len(), 1);
     assert!(
-        stopped.outages[0]
+        stopped.errors[0]
             .to_string()
             .contains("the image was not examined")
     );

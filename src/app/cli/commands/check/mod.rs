@@ -198,7 +198,7 @@ fn verify(config: &Config, remote: Remote, cx: &Context) -> Result<Verdict, Erro
     Ok(Verdict {
         found,
         checks: all_checks,
-        outages: remote_checks.outages,
+        errors: remote_checks.errors,
         revision: remote_checks.revision,
     })
 }
@@ -211,12 +211,12 @@ fn permitted(result: Result<RemoteChecks, Errors>, remote: Remote) -> Result<Rem
     let mut permitted = match result {
         Ok(result) => result,
         Err(errors) if errors.class() == Class::Denied => RemoteChecks {
-            outages: errors.into_iter().collect(),
+            errors: errors.into_iter().collect(),
             ..RemoteChecks::default()
         },
         Err(errors) => return Err(errors),
     };
-    for reason in take_denied(&mut permitted.outages) {
+    for reason in take_denied(&mut permitted.errors) {
         let check = Check::new(Code::UNCONFIGURED, Status::Skip, reason);
         permitted.checks.push(check);
     }
@@ -248,13 +248,13 @@ struct Verdict {
     found: FoundPins,
     checks: Vec<Check>,
     /// The errors that prevented checks.
-    outages: Vec<Error>,
+    errors: Vec<Error>,
     revision: Option<Revision>,
 }
 
 impl Verdict {
-    fn errors(&self) -> Option<Errors> {
-        (!self.outages.is_empty()).then(|| Errors::from(self.outages.clone()))
+    fn failure(&self) -> Option<Errors> {
+        (!self.errors.is_empty()).then(|| Errors::from(self.errors.clone()))
     }
 
     fn exit(&self) -> Exit {
@@ -263,7 +263,7 @@ impl Verdict {
         } else {
             Exit::Done
         };
-        failed.worse(self.errors().as_ref().map_or(Exit::Done, Exit::from))
+        failed.worse(self.failure().as_ref().map_or(Exit::Done, Exit::from))
     }
 
     fn document(&self) -> CheckDocument {
@@ -272,7 +272,7 @@ impl Verdict {
 
     /// The step summary; `title` identifies the set.
     fn summary(&self, title: &str, config: &Config) -> String {
-        github::summary(title, config, &self.found, &self.checks, &self.outages)
+        github::summary(title, config, &self.found, &self.checks, &self.errors)
     }
 
     /// The result in a few words.
@@ -282,7 +282,7 @@ impl Verdict {
         if self.exit() == Exit::Done {
             parts.insert(0, "OK".to_owned());
         }
-        for error in &self.outages {
+        for error in &self.errors {
             parts.push(format!("error: {}", error.code));
         }
         let mut seen = HashSet::new();
@@ -293,7 +293,7 @@ impl Verdict {
 
 fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
     let (found, checks) = (&verdict.found, &verdict.checks);
-    let (errors, exit) = (verdict.errors(), verdict.exit());
+    let (errors, exit) = (verdict.failure(), verdict.exit());
     if cx.output.format == Format::Json {
         cx.output.print_json(&verdict.document());
         return exit;
@@ -345,15 +345,13 @@ struct CheckedSet {
 impl CheckedSet {
     /// Whether something is reported in addition to the row.
     fn has_problems(&self) -> bool {
-        let Verdict {
-            checks, outages, ..
-        } = &self.verdict;
-        !outages.is_empty() || checks.iter().any(|check| check.status != Status::Pass)
+        let Verdict { checks, errors, .. } = &self.verdict;
+        !errors.is_empty() || checks.iter().any(|check| check.status != Status::Pass)
     }
 
     /// Prints what the row of the table omits: failures, warnings, skips and errors.
     fn print_problems(&self, cx: &mut Context) {
-        let (checks, errors) = (&self.verdict.checks, self.verdict.errors());
+        let (checks, errors) = (&self.verdict.checks, self.verdict.failure());
         if cx.output.format == Format::Json {
             return;
         }
@@ -425,7 +423,7 @@ fn report_all(
         for (set, directory) in checked.iter().zip(&directories) {
             let of_set = Findings::of_checks(&set.config, &set.verdict.checks);
             findings.add(of_set, directory);
-            errors.extend(set.verdict.outages.iter().cloned());
+            errors.extend(set.verdict.errors.iter().cloned());
         }
         if let Some((config, checks)) = between {
             findings.add(Findings::of_checks(config, checks), "");

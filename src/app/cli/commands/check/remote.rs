@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct RemoteChecks {
     pub(super) checks: Vec<Check>,
     /// The errors that prevented checks.
-    pub(super) outages: Vec<Error>,
+    pub(super) errors: Vec<Error>,
     /// The revision in the labels of all images.
     pub(super) revision: Option<Revision>,
 }
@@ -80,15 +80,15 @@ pub(super) fn check_remote(
     let (stages, unknown_stages) = check_stages(config, found, &history, cx)?;
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
-    let (mut checks, mut outages, revision) = checks::check_pinned_images(config, &pinned, found);
-    let is_readable = outages.is_empty();
+    let (mut checks, mut errors, revision) = checks::check_pinned_images(config, &pinned, found);
+    let is_readable = errors.is_empty();
     checks.extend(stages);
-    outages.extend(unknown_stages);
+    errors.extend(unknown_stages);
     match check_hold(config, found, revision.as_ref(), &history, cx) {
         Ok(check) => checks.extend(check),
-        Err(outage) => outages.push(outage),
+        Err(error) => errors.push(error),
     }
-    // An outage is reported once.
+    // An error is reported once.
     if is_readable {
         let revision = revision.as_ref();
         checks.extend(check_untagged(config, &sources, found, revision, cx));
@@ -96,7 +96,7 @@ pub(super) fn check_remote(
     let Some(revision) = revision.filter(|_| is_readable) else {
         return Ok(RemoteChecks {
             checks,
-            outages,
+            errors,
             revision: None,
         });
     };
@@ -106,34 +106,34 @@ pub(super) fn check_remote(
             checks.push(checks::revision_without_tag(&revision, &error));
             return Ok(RemoteChecks {
                 checks,
-                outages,
+                errors,
                 revision: Some(revision),
             });
         }
     };
     let tagged = resolve_tag(config, &sources, &pinned, &tag, cx);
     for (pinned, tagged) in pinned.iter().zip(&tagged) {
-        let (check, outage) = pinned.check_tag(config, &tag, tagged, found);
+        let (check, error) = pinned.check_tag(config, &tag, tagged, found);
         checks.push(check);
-        outages.extend(outage);
+        errors.extend(error);
     }
-    let (claims, errors) = check_claims(config, &sources, found, &tag, cx);
+    let (claims, claim_errors) = check_claims(config, &sources, found, &tag, cx);
     checks.extend(claims);
-    outages.extend(errors);
+    errors.extend(claim_errors);
     let provenance = match history.promoted() {
         Ok(history) => Ok(history.provenance(&revision)),
         Err(error) => Err(error.to_string()),
     };
     checks.push(checks::check_pinned_provenance(&revision, &provenance));
     if let Some(trust) = trust {
-        let (signature_checks, errors) =
+        let (signature_checks, signature_errors) =
             check_signatures(trust, config, &pinned, &revision, &history, cx)?;
         checks.extend(signature_checks);
-        outages.extend(errors);
+        errors.extend(signature_errors);
     }
     Ok(RemoteChecks {
         checks,
-        outages,
+        errors,
         revision: Some(revision),
     })
 }
@@ -185,11 +185,11 @@ fn check_stages(
         return Ok((Vec::new(), Vec::new()));
     }
     let verdicts = stages.judge(&digests, &cx.services);
-    let (mut checks, outages) = checks::check_stages(&verdicts.judged, false).into_parts();
-    for outage in &outages {
-        checks.push(Check::new(outage.code, Status::Skip, outage.text()));
+    let (mut checks, errors) = checks::check_stages(&verdicts.judged, false).into_parts();
+    for error in &errors {
+        checks.push(Check::new(error.code, Status::Skip, error.text()));
     }
-    Ok((checks, outages))
+    Ok((checks, errors))
 }
 
 /// Reads the manifest and the configs of each pinned digest.
@@ -283,13 +283,13 @@ fn check_claims(
     let results: Vec<ClaimResolution> =
         cx.services
             .wait_for_all("resolving the tags of the pins", &names, requests);
-    let (mut checks, mut outages) = (Vec::new(), Vec::new());
+    let (mut checks, mut errors) = (Vec::new(), Vec::new());
     for (claim, result) in claims.iter().zip(&results) {
-        let (check, outage) = checks::check_claiming_tag(config, claim, result);
+        let (check, error) = checks::check_claiming_tag(config, claim, result);
         checks.push(check);
-        outages.extend(outage);
+        errors.extend(error);
     }
-    (checks, outages)
+    (checks, errors)
 }
 
 /// Checks the signatures and attestations of the pinned digests.
@@ -318,7 +318,7 @@ fn check_signatures(
     let enforcement = match trust::signature_enforcement(config, promoted, &digests, history.git())
     {
         Ok(enforcement) => enforcement,
-        Err(outage) => return Ok((Vec::new(), vec![outage])),
+        Err(error) => return Ok((Vec::new(), vec![error])),
     };
     let images: Vec<_> = pinned
         .iter()

@@ -200,8 +200,8 @@ fn run(
     };
     let document = match fleet::run(&request, &config, &cx.services, &mut record)? {
         FleetRun::Finished(document) => document,
-        FleetRun::Refused { checks, outages } => {
-            let exit = set::report_refusal(&checks, outages, &config, cx);
+        FleetRun::Refused { checks, errors } => {
+            let exit = set::report_refusal(&checks, errors, &config, cx);
             cx.output
                 .note("the set was refused; no repository was begun");
             return Ok(exit);

@@ -120,10 +120,10 @@ pub(super) fn run(
     cx.services
         .wait_for_all("reading manifests", &names, requests);
     let standards = contracts.standards(&config);
-    let (images, mut outages) = verdicts(&config, &standards, &builds, &sources, cx);
-    let is_complete = outages.is_empty();
+    let (images, mut errors) = verdicts(&config, &standards, &builds, &sources, cx);
+    let is_complete = errors.is_empty();
     let skipped = match if_unconfigured {
-        Some(IfUnconfigured::Skip) => take_denied(&mut outages),
+        Some(IfUnconfigured::Skip) => take_denied(&mut errors),
         None => Vec::new(),
     };
     let failed = if images.iter().any(|image| any_failed(&image.checks)) {
@@ -131,14 +131,14 @@ pub(super) fn run(
     } else {
         Exit::Done
     };
-    let errors = (!outages.is_empty()).then(|| Errors::from(outages.clone()));
-    let exit = failed.worse(errors.as_ref().map_or(Exit::Done, Exit::from));
+    let failure = (!errors.is_empty()).then(|| Errors::from(errors.clone()));
+    let exit = failed.worse(failure.as_ref().map_or(Exit::Done, Exit::from));
     let document = InventoryDocument {
         schema: "repin.inventory/1",
         clean: exit == Exit::Done && is_complete,
         images,
     };
-    let mut exit = report(document, outages, exit, &config, cx);
+    let mut exit = report(document, errors, exit, &config, cx);
     for reason in skipped {
         exit = exit.worse(cx.note_skip("inventory check", &reason));
     }
@@ -241,7 +241,7 @@ fn verdicts(
         }
     }
     let mut verdicts = image_contents::check(&subjects, &cx.services).into_iter();
-    let (mut rows, mut outages) = (Vec::new(), Vec::new());
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for build in builds {
         let required = config
             .inventory_of(&config.images[build.image])
@@ -254,24 +254,24 @@ fn verdicts(
             checks,
         };
         let Some(facts) = build.facts() else {
-            let (check, outage) = unresolved(config, build);
+            let (check, error) = unresolved(config, build);
             rows.push(row(None, vec![check]));
-            outages.extend(outage);
+            errors.extend(error);
             continue;
         };
         for (platform, verdict) in facts.platforms.iter().zip(&mut verdicts) {
             let mut checks = check_required_labels(required, build.name, platform);
             match verdict {
                 Ok(verdict) => checks.extend(verdict.checks),
-                Err(outage) => {
-                    checks.push(unread(build.name, &outage).platform(&platform.platform));
-                    outages.push(outage);
+                Err(error) => {
+                    checks.push(unread(build.name, &error).platform(&platform.platform));
+                    errors.push(error);
                 }
             }
             rows.push(row(Some(platform.platform.to_string()), checks));
         }
     }
-    (rows, outages)
+    (rows, errors)
 }
 
 /// The check of a build that was not resolved.
