@@ -14,8 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Comment, CreateOutcome, Edit, EditNames, Issue, Kind, LabelOutcome, MergeMethod, MergedPull,
-    Merger, Poll, Pull, Repo,
+    Comment, Edit, EditNames, Issue, Kind, LabelOutcome, MergeMethod, MergedPull, Merger, Poll,
+    Pull, Repo,
     http::{Http, Paging, Reply, Request, renamed},
 };
 use crate::{
@@ -216,6 +216,13 @@ pub(super) fn verified(content: Vec<u8>, id: &str, what: &str) -> Result<Vec<u8>
     Err(Error::unavailable(what, reason))
 }
 
+/// The response to a request that opens a pull request.
+pub(super) enum OpenReply {
+    Received(Reply),
+    /// The response was lost, with the reason. The pull request may be open.
+    Lost(String),
+}
+
 impl Http {
     /// The response; `None` if its status is one of `absent`.
     pub(super) async fn find<T: DeserializeOwned>(
@@ -240,15 +247,11 @@ impl Http {
         })
     }
 
-    /// The response to a request that opens a pull request, or the outcome if the response was lost.
-    pub(super) async fn open_pull(
-        &self,
-        request: &Request,
-    ) -> Result<Result<Reply, CreateOutcome>, Error> {
+    /// The response to a request that opens a pull request.
+    pub(super) async fn open_pull(&self, request: &Request) -> Result<OpenReply, Error> {
         match self.send(request).await {
-            Ok(reply) => Ok(Ok(reply)),
-            // The caller checks whether a pull request is open.
-            Err(failure) if failure.unsure => Ok(Err(CreateOutcome::Unsure(failure.error.message))),
+            Ok(reply) => Ok(OpenReply::Received(reply)),
+            Err(failure) if failure.unsure => Ok(OpenReply::Lost(failure.error.message)),
             Err(failure) => Err(failure.error),
         }
     }

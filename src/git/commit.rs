@@ -50,13 +50,16 @@ pub(crate) enum CommitObstacle {
     NoIdentity(String),
 }
 
-/// `HEAD` and the files before a commit.
+/// The state before a commit of files.
 #[derive(Debug)]
-pub(crate) struct BeforeCommit {
-    /// The commit at `HEAD`.
-    pub base: ObjectId,
-    /// The files whose content in the work tree or in the index differs from that at `HEAD`.
-    pub modified: Vec<ModifiedFile>,
+pub(crate) enum BeforeCommit {
+    Ready {
+        /// The commit at `HEAD`.
+        base: ObjectId,
+        /// The files whose content in the work tree or in the index differs from that at `HEAD`.
+        modified: Vec<ModifiedFile>,
+    },
+    Obstacle(CommitObstacle),
 }
 
 /// A file whose content in the work tree or in the index differs from that at `HEAD`.
@@ -123,10 +126,7 @@ impl Git {
     }
 
     /// `HEAD` and the differences of `paths` from it, or an obstacle to the commit of these files.
-    pub(crate) fn before_commit(
-        &self,
-        paths: &[&RelPath],
-    ) -> Result<Result<BeforeCommit, CommitObstacle>, GitError> {
+    pub(crate) fn before_commit(&self, paths: &[&RelPath]) -> Result<BeforeCommit, GitError> {
         let base = self.head()?.tip;
         let mut missing: BTreeSet<Vec<u8>> =
             paths.iter().map(|path| self.full_path(path)).collect();
@@ -152,12 +152,12 @@ impl Git {
             }
         }
         if !differ.is_empty() {
-            return Ok(Err(CommitObstacle::Differ(differ)));
+            return Ok(BeforeCommit::Obstacle(CommitObstacle::Differ(differ)));
         }
         if !unseen.is_empty() {
-            return Ok(Err(CommitObstacle::Hidden(unseen)));
+            return Ok(BeforeCommit::Obstacle(CommitObstacle::Hidden(unseen)));
         }
-        Ok(Ok(BeforeCommit { base, modified }))
+        Ok(BeforeCommit::Ready { base, modified })
     }
 
     /// The id of the blob that git stores for a file with this content: filters and line endings apply.

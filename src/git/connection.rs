@@ -147,15 +147,15 @@ impl Routes {
         }
     }
 
-    /// The second way, if it may succeed after the first one failed. The same URL is fetched again only with other
+    /// The second way, if it may succeed after the first one failed with this error. The same URL is fetched again only with other
     /// credentials, and a fetch that takes too long is not repeated.
-    pub(crate) fn after<T>(self, fetched: &Result<T, GitError>) -> Option<Remote> {
+    pub(crate) fn after(self, error: &GitError) -> Option<Remote> {
         let second = self.second?;
-        let is_useful = match fetched {
-            Ok(_) | Err(GitError::Late { .. }) => false,
-            Err(GitError::Denied { .. }) => true,
-            Err(GitError::Failed { message, .. }) if message.contains("' not found") => true,
-            Err(_) => second.url != self.first.url,
+        let is_useful = match error {
+            GitError::Late { .. } => false,
+            GitError::Denied { .. } => true,
+            GitError::Failed { message, .. } if message.contains("' not found") => true,
+            _ => second.url != self.first.url,
         };
         is_useful.then_some(second)
     }
@@ -585,7 +585,9 @@ mod tests {
             let on_forge = on_forge.map(|(url, is_logged_in)| remote(url, is_logged_in));
             let routes = Routes::new(remote(own, false), on_forge);
             let text = |remote: Remote| (remote.url, remote.login.is_some());
-            (text(routes.first.clone()), routes.after(&fetched).map(text))
+            let first = text(routes.first.clone());
+            let second = fetched.err().and_then(|error| routes.after(&error));
+            (first, second.map(text))
         };
         let way = |url: &str, is_logged_in| (url.to_owned(), is_logged_in);
         let failed = |stderr: &str| Err(GitError::refused("fetch", stderr));

@@ -199,6 +199,13 @@ struct Sides {
     contents: HashMap<String, Vec<u8>>,
 }
 
+/// A merge of the head into the base.
+enum TrialMerge {
+    Tree(Tree),
+    /// The base changed the pins of this file.
+    PinsDiffer(String),
+}
+
 impl Sides {
     async fn read(
         set: &ApprovedSet<'_>,
@@ -243,11 +250,11 @@ impl Sides {
             }
         }
         match self.merged(set)? {
-            Ok(merged) => {
+            TrialMerge::Tree(merged) => {
                 let reason = self.wrong_pins(set, &merged)?;
                 Ok(reason.map(|reason| format!("merged into the base, {reason}")))
             }
-            Err(path) => Ok(Some(format!(
+            TrialMerge::PinsDiffer(path) => Ok(Some(format!(
                 "the base changed the pins in {}",
                 plain(&path)
             ))),
@@ -330,10 +337,9 @@ impl Sides {
         }
     }
 
-    /// The files of a merge of the head into the base, or a file with pins that the base changed.
-    /// For a file that both changed, the merge has the content of the base with the pins of the
+    /// A merge of the head into the base. For a file that both changed, the merge has the content of the base with the pins of the
     /// set, or there is a conflict.
-    fn merged(&mut self, set: &ApprovedSet<'_>) -> Result<Result<Tree, String>, Error> {
+    fn merged(&mut self, set: &ApprovedSet<'_>) -> Result<TrialMerge, Error> {
         let mut merged = Tree {
             id: String::new(),
             entries: BTreeMap::new(),
@@ -361,7 +367,7 @@ impl Sides {
                 let content = self.planned_content(set, &self.base, &path)?;
                 let (Some(content), Some(base), true) = (content, base, of(&before) == of(&now))
                 else {
-                    return Ok(Err(path));
+                    return Ok(TrialMerge::PinsDiffer(path));
                 };
                 let id = blob_id(&content, &base.id);
                 let mode = base.mode.clone();
@@ -372,7 +378,7 @@ impl Sides {
                 merged.entries.insert(path, entry);
             }
         }
-        Ok(Ok(merged))
+        Ok(TrialMerge::Tree(merged))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Access, Services,
     caches::FetchedRepository,
     connection::token_for,
-    repositories::{self, Fetch, OtherRepository},
+    repositories::{self, Fetch, FetchOutcome, OtherRepository},
 };
 use crate::{
     base::error::{Error, Errors},
@@ -209,12 +209,15 @@ impl<'s> BuildSource<'s> {
         let routes = Routes::new(own, on_forge);
         let services = self.services;
         let mut fetched = repositories::fetch(routes.clone(), &fetch, services).await?;
-        if matches!(&fetched, Ok(fetched) if !fetched.has_references) {
+        if matches!(&fetched, FetchOutcome::Done(fetched) if !fetched.has_references) {
             // Without its default branch, which does not exist.
             fetch.refspecs.remove(0);
             fetched = repositories::fetch(routes, &fetch, services).await?;
         }
-        let fetched = Arc::new(fetched.map_err(|reason| self.unavailable(reason))?);
+        let fetched = match fetched {
+            FetchOutcome::Done(fetched) => Arc::from(fetched),
+            FetchOutcome::Failed(error) => return Err(self.unavailable(error.to_string()).into()),
+        };
         sources.borrow_mut().insert(url, Arc::clone(&fetched));
         Ok(fetched)
     }

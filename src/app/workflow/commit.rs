@@ -106,9 +106,9 @@ pub(super) fn ready<'p>(
         .collect();
     let git = Git::open(&config.root).map_err(to_errors)?;
     let paths: Vec<&RelPath> = changes.keys().copied().collect();
-    let BeforeCommit { base, modified } = match git.before_commit(&paths).map_err(to_errors)? {
-        Ok(before) => before,
-        Err(obstacle) => return Err(obstructed(obstacle)),
+    let (base, modified) = match git.before_commit(&paths).map_err(to_errors)? {
+        BeforeCommit::Ready { base, modified } => (base, modified),
+        BeforeCommit::Obstacle(obstacle) => return Err(obstructed(obstacle)),
     };
     let mut committed: BTreeMap<&RelPath, usize> = plan
         .changes()
@@ -434,7 +434,9 @@ impl Restoration {
             return None;
         }
         let paths: Vec<&RelPath> = files.iter().collect();
-        let BeforeCommit { modified, .. } = git.before_commit(&paths).ok()?.ok()?;
+        let BeforeCommit::Ready { modified, .. } = git.before_commit(&paths).ok()? else {
+            return None;
+        };
         let modified = modified.into_iter().map(|file| file.path).collect();
         Some(Self { files, modified })
     }

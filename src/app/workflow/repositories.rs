@@ -75,17 +75,25 @@ pub(super) struct Fetch {
     pub(super) attempts: u32,
 }
 
-/// Fetches another repository into a temporary directory. The inner error is the reason of git.
+/// The result of a fetch with git.
+pub(super) enum FetchOutcome {
+    Done(Box<FetchedRepository>),
+    Failed(GitError),
+}
+
+/// Fetches another repository into a temporary directory.
 pub(super) async fn fetch(
     routes: Routes,
     fetch: &Fetch,
     services: &Services,
-) -> Result<Result<FetchedRepository, String>, Errors> {
+) -> Result<FetchOutcome, Errors> {
     let mut fetched = fetch_from(routes.first.clone(), fetch, services).await?;
-    if let Some(other) = routes.after(&fetched) {
+    if let FetchOutcome::Failed(error) = &fetched
+        && let Some(other) = routes.after(error)
+    {
         fetched = fetch_from(other, fetch, services).await?;
     }
-    Ok(fetched.map_err(|error| error.to_string()))
+    Ok(fetched)
 }
 
 /// Fetches; repeats it if the connection fails.
@@ -93,7 +101,7 @@ async fn fetch_from(
     remote: Remote,
     fetch: &Fetch,
     services: &Services,
-) -> Result<Result<FetchedRepository, GitError>, Errors> {
+) -> Result<FetchOutcome, Errors> {
     let connections = services.connections();
     let retries = Policy {
         attempts: fetch.attempts,
@@ -102,7 +110,7 @@ async fn fetch_from(
     let mut attempt = 1;
     loop {
         match fetch_once(remote.clone(), fetch, services).await? {
-            Err(error)
+            FetchOutcome::Failed(error)
                 if error.is_transient()
                     && connections.pause_before_retry(attempt, &retries).await =>
             {
@@ -117,7 +125,7 @@ async fn fetch_once(
     remote: Remote,
     fetch: &Fetch,
     services: &Services,
-) -> Result<Result<FetchedRepository, GitError>, Errors> {
+) -> Result<FetchOutcome, Errors> {
     let directory = services.temporary_directory()?;
     let Fetch {
         refspecs, objects, ..
@@ -132,10 +140,14 @@ async fn fetch_once(
             directory,
         })
     });
-    Ok(fetched.await.unwrap_or_else(|error| {
-        let (command, error) = ("fetch", io::Error::other(error));
-        Err(GitError::Io { command, error })
-    }))
+    Ok(match fetched.await {
+        Ok(Ok(repository)) => FetchOutcome::Done(Box::new(repository)),
+        Ok(Err(error)) => FetchOutcome::Failed(error),
+        Err(error) => {
+            let (command, error) = ("fetch", io::Error::other(error));
+            FetchOutcome::Failed(GitError::Io { command, error })
+        }
+    })
 }
 
 /// Resolves a path relative to the root, like every path of the configuration. URLs and `host:path`

@@ -10,7 +10,7 @@ use super::{
         BranchRole, HistoryBranch, configured_branch, history_branch, name_on_remote,
     },
     known_heads::HeadOnForge,
-    repositories::{self, Fetch, OtherRepository},
+    repositories::{self, Fetch, FetchOutcome, OtherRepository},
 };
 use crate::{
     app::pull_request::{Content, ForgeRepository},
@@ -301,7 +301,10 @@ impl<'o> Opener<'o> {
         let routes = Routes::new(remote, with_token);
         let work = repositories::fetch(routes, &wanted, self.services);
         let fetched = self.services.wait(work, "fetching a stage");
-        let fetched = fetched.map_err(cause)??;
+        let fetched = match fetched.map_err(cause)? {
+            FetchOutcome::Done(fetched) => *fetched,
+            FetchOutcome::Failed(error) => return Err(error.to_string()),
+        };
         if !fetched.has_references {
             return Err(format!("the repository has no branch {name}"));
         }

@@ -11,7 +11,7 @@ use crate::{
         BranchCommit, Comment, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, LabelOutcome,
         Mergeable, MergedPull, NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Reply, Request},
-        shared::{self, AccountRow, CommentRow, MergedRow},
+        shared::{self, AccountRow, CommentRow, MergedRow, OpenReply},
     },
 };
 
@@ -145,6 +145,14 @@ enum NamedLabelOutcome {
     Refused(String),
 }
 
+/// The outcome of the creation of a label.
+enum LabelCreation {
+    /// The id of the label.
+    Done(u64),
+    /// The message of the forge.
+    Refused(String),
+}
+
 /// Checks that the server recognized the title as that of a draft or of a ready pull request.
 fn check_draft(pull: &Pull, wanted: Readiness) -> Result<(), Error> {
     if pull.readiness == wanted {
@@ -231,8 +239,8 @@ impl Gitea {
         let what = format!("opening the pull request of {}", new.head);
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.open_pull(&request).await? {
-            Ok(reply) => reply,
-            Err(outcome) => return Ok(outcome),
+            OpenReply::Received(reply) => reply,
+            OpenReply::Lost(reason) => return Ok(CreateOutcome::Unsure(reason)),
         };
         match reply.status.as_u16() {
             201 => Ok(CreateOutcome::New(Box::new(
@@ -326,8 +334,8 @@ impl Gitea {
                 }
             }
             match self.create_label(name).await? {
-                Ok(id) => ids.push(id),
-                Err(message) => return Ok(LabelOutcome::NotPermitted(message)),
+                LabelCreation::Done(id) => ids.push(id),
+                LabelCreation::Refused(message) => return Ok(LabelOutcome::NotPermitted(message)),
             }
         }
         if ids.is_empty() {
@@ -415,9 +423,9 @@ impl Gitea {
         }
     }
 
-    /// Creates a label and returns its id, or the message of a refusal. Concurrent runs may create
-    /// labels of the same name, so every run uses the lowest id.
-    async fn create_label(&self, name: &str) -> Result<Result<u64, String>, Error> {
+    /// Creates a label. Concurrent runs may create labels of the same name, so every run uses the lowest
+    /// id.
+    async fn create_label(&self, name: &str) -> Result<LabelCreation, Error> {
         let request = self.request(Method::POST, "labels", format!("making the label {name}"));
         let request = request.body(json!({"name": name, "color": "#ededed"}));
         let mut attempt = 0;
@@ -425,7 +433,7 @@ impl Gitea {
             attempt += 1;
             let created = match self.http.send(&request).await {
                 Ok(reply) if reply.status == 201 => Some(reply.expect::<Label>(&[201])?.id),
-                Ok(reply) => return Ok(Err(reply.error().to_string())),
+                Ok(reply) => return Ok(LabelCreation::Refused(reply.error().to_string())),
                 // The listing shows whether the label was created.
                 Err(failure) if failure.unsure && attempt < self.http.policy().attempts => {
                     self.http.back_off(attempt).await;
@@ -436,7 +444,7 @@ impl Gitea {
             let labels = self.repository_labels().await?;
             let same_name = labels.iter().filter(|label| label.name == name);
             if let Some(id) = same_name.map(|label| label.id).chain(created).min() {
-                return Ok(Ok(id));
+                return Ok(LabelCreation::Done(id));
             }
         }
     }

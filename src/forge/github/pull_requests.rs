@@ -11,7 +11,7 @@ use crate::{
         BranchCommit, Comment, CreateOutcome, Edit, EditNames, Item, LabelOutcome, Mergeable,
         MergedPull, NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::Paging,
-        shared::{AccountRow, CommentRow, MergedRow, label_outcome},
+        shared::{AccountRow, CommentRow, MergedRow, OpenReply, label_outcome},
     },
 };
 
@@ -192,8 +192,8 @@ impl Github {
         let what = format!("opening the pull request of {}", new.head);
         let request = self.request(Method::POST, "pulls", what).body(body);
         let reply = match self.http.open_pull(&request).await? {
-            Ok(reply) => reply,
-            Err(outcome) => return Ok(outcome),
+            OpenReply::Received(reply) => reply,
+            OpenReply::Lost(reason) => return Ok(CreateOutcome::Unsure(reason)),
         };
         let text = reply.text();
         match reply.status.as_u16() {

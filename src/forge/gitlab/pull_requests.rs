@@ -18,7 +18,7 @@ use crate::{
         BranchCommit, CreateOutcome, DraftPrefixes, Edit, EditNames, Item, Mergeable, MergedPull,
         NewPull, Poll, Pull, PullState, Pulls, Readiness,
         http::{Paging, Request},
-        shared::AccountRow,
+        shared::{AccountRow, OpenReply},
     },
 };
 
@@ -259,8 +259,8 @@ impl Gitlab {
         let what = format!("opening the merge request of {}", new.head);
         let request = self.request(Method::POST, &["merge_requests"], what);
         let reply = match self.http.open_pull(&request.await?.body(body)).await? {
-            Ok(reply) => reply,
-            Err(outcome) => return Ok(outcome),
+            OpenReply::Received(reply) => reply,
+            OpenReply::Lost(reason) => return Ok(CreateOutcome::Unsure(reason)),
         };
         let text = reply.text();
         match reply.status.as_u16() {

@@ -337,7 +337,9 @@ impl OtherRepository {
         let RepositoryAccess { remote, login, .. } = &self.access;
         let routes = Routes::new(remote.clone(), remote.with_login(login.clone()));
         let mut fetched = fetch(&routes.first);
-        if let Some(remote) = routes.after(&fetched) {
+        if let Err(error) = &fetched
+            && let Some(remote) = routes.after(error)
+        {
             fetched = fetch(&remote);
         }
         fetched.map(drop)
