@@ -71,7 +71,7 @@ pub fn trailers(input: &[u8]) {
     let Some((path, revision, message)) = parts(input) else {
         return;
     };
-    let found: Vec<_> = Trailer::of_message(message).collect();
+    let found: Vec<_> = Trailer::from_message(message).collect();
     for line in message.lines() {
         let value = TRAILER
             .captures(line)
@@ -89,7 +89,7 @@ pub fn trailers(input: &[u8]) {
     let line = Trailer::line(revision, &set);
     assert_eq!(line.lines().count(), 1);
     let message = format!("title\n\n{message}\n{line}\n");
-    let last = Trailer::of_message(&message).last().unwrap();
+    let last = Trailer::from_message(&message).last().unwrap();
     assert_eq!(last.revision, revision);
     assert_eq!(last.set.unwrap_or_else(SetPath::top), set);
 }

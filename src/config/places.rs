@@ -185,7 +185,7 @@ impl KindName {
     }
 
     /// The kind of the place called `name` that has no key `kind`.
-    fn of_place(name: &str) -> Option<Self> {
+    fn from_place(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
@@ -196,7 +196,7 @@ fn check_place(fields: &Fields<'_>, kind: Option<KindName>, registry: Option<&st
     let kind = if is_written {
         kind
     } else {
-        KindName::of_place(name)
+        KindName::from_place(name)
     };
     let Some(kind) = kind else {
         if !is_written {
@@ -268,7 +268,7 @@ impl KeyType for PinPlace {
 
     fn read(key: &Key, node: &Node, problems: &ErrorCollector) -> Option<Self> {
         let keys = PlaceKeys::read(key, node, problems)?;
-        let name = keys.kind.or_else(|| KindName::of_place(&key.text))?;
+        let name = keys.kind.or_else(|| KindName::from_place(&key.text))?;
         let kind = match name {
             KindName::Kustomize => PlaceKind::Yaml(YamlKind::Kustomize),
             KindName::Helm => PlaceKind::Yaml(YamlKind::Helm {

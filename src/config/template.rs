@@ -415,7 +415,7 @@ impl<'m> Trailer<'m> {
     ///
     /// A squash merge concatenates messages, so a trailer may be on any line, not only in the last
     /// paragraph (git-interpret-trailers).
-    pub(crate) fn of_message(message: &'m str) -> impl Iterator<Item = Self> {
+    pub(crate) fn from_message(message: &'m str) -> impl Iterator<Item = Self> {
         body(message).filter_map(Self::parse)
     }
 
@@ -431,11 +431,11 @@ impl<'m> Trailer<'m> {
         let (key, value) = line.split_once(':')?;
         let value = value.trim();
         let is_trailer = key.eq_ignore_ascii_case(KEY) && !value.is_empty();
-        is_trailer.then(|| Self::of_value(value))
+        is_trailer.then(|| Self::from_value(value))
     }
 
     /// The trailer with this value: `REVISION` or `REVISION (PATH)`.
-    fn of_value(value: &'m str) -> Self {
+    fn from_value(value: &'m str) -> Self {
         match split_path(value) {
             Some((revision, set)) => Self {
                 revision,
@@ -707,7 +707,7 @@ mod tests {
     }
 
     fn found(message: &str) -> Vec<(&str, Option<String>)> {
-        Trailer::of_message(message)
+        Trailer::from_message(message)
             .map(|trailer| (trailer.revision, trailer.set.map(|set| set.to_string())))
             .collect()
     }
@@ -726,7 +726,7 @@ mod tests {
         ] {
             assert_eq!(Trailer::line(revision, &set(path)), line);
             let message = format!("title\n\n{line}\n");
-            let read: Vec<_> = Trailer::of_message(&message).collect();
+            let read: Vec<_> = Trailer::from_message(&message).collect();
             assert_eq!(read.len(), 1);
             assert_eq!(read[0].revision, revision);
             let read = read[0].set.clone();

@@ -20,7 +20,7 @@ enum Format {
 }
 
 impl Format {
-    fn of_predicate_type(predicate_type: &str) -> Option<Self> {
+    fn from_predicate_type(predicate_type: &str) -> Option<Self> {
         if SPDX.contains(&predicate_type) {
             return Some(Self::Spdx);
         }
@@ -43,7 +43,7 @@ fn is_supported_version(version: &str) -> bool {
 
 /// Whether a predicate of this type is an SBOM that repin reads.
 pub(crate) fn is_sbom(predicate_type: &str) -> bool {
-    Format::of_predicate_type(predicate_type).is_some()
+    Format::from_predicate_type(predicate_type).is_some()
 }
 
 /// The packages with a package URL in a predicate.
@@ -52,7 +52,7 @@ pub(crate) fn sbom_packages(
     predicate: &Value,
 ) -> Result<PackagesByType, String> {
     let mut packages = PackageUrls::default();
-    match Format::of_predicate_type(predicate_type) {
+    match Format::from_predicate_type(predicate_type) {
         None => return Err(format!("`{predicate_type}` is not the type of an SBOM")),
         Some(Format::Spdx) => packages.add_spdx(predicate)?,
         Some(Format::CycloneDx) => packages.add_cyclonedx(predicate)?,
@@ -300,7 +300,7 @@ mod tests {
             "https://slsa.dev/provenance/v1",
         ] {
             assert!(
-                Format::of_predicate_type(predicate_type).is_none(),
+                Format::from_predicate_type(predicate_type).is_none(),
                 "{predicate_type}"
             );
         }

@@ -141,12 +141,12 @@ pub(crate) enum Pulls<'a> {
 impl Pull {
     /// `pull request #5`, or on GitLab `merge request !5`.
     pub(crate) fn name(&self) -> String {
-        Words::of_page(&self.url).name(self.number)
+        Words::for_page(&self.url).name(self.number)
     }
 
     /// `#5`, or on GitLab `!5`.
     pub(crate) fn mark(&self) -> String {
-        Words::of_page(&self.url).mark(self.number)
+        Words::for_page(&self.url).mark(self.number)
     }
 
     /// Whether the labels must be added. A person may have removed one from an older pull request, and it is not restored: an

@@ -471,13 +471,13 @@ impl Verdict {
     }
 
     /// The verdict of a write that would be refused with this error.
-    pub(super) fn of_refusal(error: &Error) -> Self {
+    pub(super) fn from_refusal(error: &Error) -> Self {
         Self::Lacks(error.to_string(), error.help.clone().unwrap_or_default())
     }
 
     /// The verdict of a request without an effect: a refusal proves that the permission is missing,
     /// a success proves nothing about writing; `unknown` is the reason then.
-    pub(super) fn of_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
+    pub(super) fn from_reading(read: Result<(), Error>, unknown: &str) -> Result<Self, Error> {
         match read {
             Ok(()) => Ok(Self::unknown(unknown)),
             Err(error) if error.class == Class::Denied => {
@@ -543,13 +543,13 @@ mod tests {
     fn successful_read_leaves_write_permission_unknown() {
         let error = |kind| Err(Error::about(kind, "x", "y"));
         assert!(
-            matches!(Verdict::of_reading(Ok(()), "z"), Ok(Verdict::Unknown(reason)) if reason == "z")
+            matches!(Verdict::from_reading(Ok(()), "z"), Ok(Verdict::Unknown(reason)) if reason == "z")
         );
         assert!(matches!(
-            Verdict::of_reading(error(Class::Denied), "z"),
+            Verdict::from_reading(error(Class::Denied), "z"),
             Ok(Verdict::Lacks(..))
         ));
-        assert!(Verdict::of_reading(error(Class::Unavailable), "z").is_err());
+        assert!(Verdict::from_reading(error(Class::Unavailable), "z").is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Words {
 
     /// The words for a pull request with this page. GitLab's pages of merge requests have a path that no other
     /// forge uses.
-    pub(crate) fn of_page(url: &str) -> Self {
+    pub(crate) fn for_page(url: &str) -> Self {
         if url.contains("/-/merge_requests/") {
             Self::MERGE_REQUEST
         } else {

@@ -257,7 +257,7 @@ impl Login {
 
 impl Remote {
     /// A remote of the clone, with the credentials that git is configured with.
-    pub(crate) fn of_clone(name: &str) -> Self {
+    pub(crate) fn for_clone(name: &str) -> Self {
         Self {
             url: name.to_owned(),
             login: None,

@@ -147,7 +147,7 @@ impl SyncSite<'_> {
     fn merge_tree(&self, args: &[&str], target: &str) -> Result<Output, Error> {
         let command = "merge-tree";
         let ran = match self {
-            Self::Clone(git) => git.run(command, args, Some(&Remote::of_clone(ORIGIN))),
+            Self::Clone(git) => git.run(command, args, Some(&Remote::for_clone(ORIGIN))),
             Self::Forge(mirror) => {
                 let git = fetching(mirror);
                 if !git
@@ -181,7 +181,7 @@ impl SyncSite<'_> {
     fn push(&self, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
         let updates = [update(branch, old, new)];
         let pushed = match self {
-            Self::Clone(git) => git.push(ORIGIN, &Remote::of_clone(ORIGIN), &updates),
+            Self::Clone(git) => git.push(ORIGIN, &Remote::for_clone(ORIGIN), &updates),
             Self::Forge(mirror) => fetching(mirror).push(FORGE, mirror.remote(), &updates),
         };
         self.settled(format!("pushing {branch}"), pushed)
@@ -191,7 +191,7 @@ impl SyncSite<'_> {
     fn test_push(&self, branch: &str, old: ObjectId, new: ObjectId) -> Result<Push, Error> {
         let updates = [update(branch, old, new)];
         let pushed = match self {
-            Self::Clone(git) => git.test_push(ORIGIN, &Remote::of_clone(ORIGIN), &updates),
+            Self::Clone(git) => git.test_push(ORIGIN, &Remote::for_clone(ORIGIN), &updates),
             Self::Forge(mirror) => mirror.git().test_push(FORGE, mirror.remote(), &updates),
         };
         self.settled(format!("testing a push to {branch}"), pushed)

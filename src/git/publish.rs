@@ -87,7 +87,7 @@ impl Git {
             old: Some(*parent),
             new: Some(*commit),
         };
-        let pushed = self.push(remote, &Remote::of_clone(remote), &[update])?;
+        let pushed = self.push(remote, &Remote::for_clone(remote), &[update])?;
         let Pushed::Unsure(_) = pushed else {
             return Ok(pushed);
         };

@@ -60,7 +60,7 @@ impl ParsedBundle {
         if envelope.payload_type != "application/vnd.in-toto+json" {
             return Err("its payload is not an in-toto statement".to_owned());
         }
-        let claim = Claim::of_statement(envelope.payload.as_bytes())?;
+        let claim = Claim::from_statement(envelope.payload.as_bytes())?;
         let message = envelope.pae();
         Ok(Self {
             bundle,
@@ -140,7 +140,7 @@ impl CosignLayer {
         if self.payload.len() > MAX_BYTES {
             return Err("the payload has more than 4 MiB".to_owned());
         }
-        let claim = Claim::of_payload(&self.payload)?;
+        let claim = Claim::from_payload(&self.payload)?;
         let Some(signature) = self.annotation(SIGNATURE) else {
             return Err("malformed signature: the annotation is missing".to_owned());
         };

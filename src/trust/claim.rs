@@ -62,7 +62,7 @@ pub(super) enum BuiltCommit {
 
 impl Claim {
     /// Parses an in-toto statement.
-    pub(super) fn of_statement(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn from_statement(bytes: &[u8]) -> Result<Self, String> {
         let mut statement =
             json::unique(bytes).map_err(|error| format!("malformed statement: {error}"))?;
         if !statement["_type"]
@@ -94,7 +94,7 @@ impl Claim {
     }
 
     /// Parses a payload of cosign.
-    pub(super) fn of_payload(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn from_payload(bytes: &[u8]) -> Result<Self, String> {
         let payload = json::unique(bytes).map_err(|error| format!("malformed payload: {error}"))?;
         let critical = &payload["critical"];
         if !critical["type"]
@@ -295,7 +295,7 @@ mod tests {
             "predicateType": "https://slsa.dev/provenance/v1",
             "predicate": {"buildDefinition": {"resolvedDependencies": dependencies}},
         });
-        Claim::of_statement(statement.to_string().as_bytes()).unwrap()
+        Claim::from_statement(statement.to_string().as_bytes()).unwrap()
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
             let statement = json!({
                 "_type": STATEMENTS[0], "subject": subjects, "predicateType": "p", "predicate": {},
             });
-            let claim = Claim::of_statement(statement.to_string().as_bytes()).unwrap();
+            let claim = Claim::from_statement(statement.to_string().as_bytes()).unwrap();
             claim.repository_of(Digest::from_hex(&digest).unwrap(), &own)
         };
         let subject = |name: &str, hex: &str| json!({"name": name, "digest": {"sha256": hex}});
@@ -376,14 +376,14 @@ mod tests {
             r#"{"_type":"https://in-toto.io/Statement/v1","subject":[]}"#,
             r#"{"_type":"https://in-toto.io/Statement/v1","subject":[],"subject":[],"predicateType":"p"}"#,
         ] {
-            assert!(Claim::of_statement(text.as_bytes()).is_err(), "{text}");
+            assert!(Claim::from_statement(text.as_bytes()).is_err(), "{text}");
         }
         for text in [
             "{}",
             r#"{"critical":{"type":"other","image":{"docker-manifest-digest":"sha256:aa"}}}"#,
             r#"{"critical":{"type":"cosign container image signature","image":{}}}"#,
         ] {
-            assert!(Claim::of_payload(text.as_bytes()).is_err(), "{text}");
+            assert!(Claim::from_payload(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

@@ -378,12 +378,12 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     );
     if let Some(pull) = &document.pull_request {
         let awaited = document.wait.as_ref().map_or_else(String::new, |document| {
-            let mark = Words::of_page(&pull.url).mark(pull.number);
+            let mark = Words::for_page(&pull.url).mark(pull.number);
             format!("\n{}", branch::wait_lines(document, &mark).trim_end())
         });
         return format!(
             "\n{} {}: {}{awaited}",
-            Words::of_page(&pull.url).name(pull.number),
+            Words::for_page(&pull.url).name(pull.number),
             pull.state,
             plain(&pull.url)
         );

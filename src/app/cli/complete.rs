@@ -176,7 +176,7 @@ fn history() -> Option<Vec<HistoryEntry>> {
     let config = configuration()?;
     let git = Git::open(&config.root).ok()?;
     let head = git.head().ok()?;
-    Some(History::of_branch(&git, &config, head).ok()?.all_entries())
+    Some(History::for_branch(&git, &config, head).ok()?.all_entries())
 }
 
 fn configuration() -> Option<Config> {

@@ -81,7 +81,7 @@ impl CloseRow {
         pull_request: Option<ClosedPull>,
         error: &Error,
     ) -> Self {
-        let outcome = FleetOutcome::of_failure(&error.into());
+        let outcome = FleetOutcome::from_failure(&error.into());
         Self::done(repository, outcome, pull_request).with_error(error)
     }
 
@@ -381,7 +381,7 @@ impl RunIdentity {
 
 impl FleetDocument {
     /// The report of one shard: the repositories that it covers.
-    pub(crate) fn of_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
+    pub(crate) fn from_shard(run: &ShardRun, repositories: Vec<FleetRow>) -> Self {
         Self {
             schema: SCHEMA,
             revision: Some(run.revision.clone()),

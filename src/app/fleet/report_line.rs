@@ -67,7 +67,7 @@ words! {
 
 impl FleetOutcome {
     /// The outcome of errors.
-    pub(crate) fn of_failure(errors: &Errors) -> Self {
+    pub(crate) fn from_failure(errors: &Errors) -> Self {
         let limited = errors.iter().all(|error| error.class == Class::Limited);
         let internal = errors.iter().any(|error| error.code == Code::INTERNAL);
         match errors.class() {

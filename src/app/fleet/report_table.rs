@@ -93,7 +93,7 @@ fn causes_of(row: &FleetRow) -> Vec<FleetCause> {
     }
     if causes.is_empty() {
         let url = report.pull_request.as_ref().map_or("", |pull| &pull.url);
-        let help = remedy(report.outcome, Words::of_page(url));
+        let help = remedy(report.outcome, Words::for_page(url));
         causes.push(cause(None, None, help.as_deref()));
     }
     causes

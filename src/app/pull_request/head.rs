@@ -85,7 +85,7 @@ pub(super) enum HeadVerdict {
 /// Builds the error for a pull request that repin does not merge.
 pub(crate) fn refused(pull: &Pull, reason: impl Into<String>) -> Error {
     let what = format!("{} ({})", pull.name(), pull.url);
-    let pull_request = Words::of_page(&pull.url).pull_request;
+    let pull_request = Words::for_page(&pull.url).pull_request;
     Error::about(Class::Conflict, what, reason).help(format!(
         "review the {pull_request}; then close it, or remove the change and run the promotion or rollback again"
     ))

@@ -419,7 +419,7 @@ impl Waiting {
             }
             Ok(Queue::Outside | Queue::Unscheduled) => {}
             Ok(Queue::Waiting(position, state)) => {
-                let queue = Words::of_page(&pull.url).queue;
+                let queue = Words::for_page(&pull.url).queue;
                 self.queued = Some(pull.head_commit);
                 self.report(watch, in_queue(queue, position, &state));
             }

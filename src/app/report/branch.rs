@@ -36,7 +36,7 @@ pub(crate) fn summary(document: &BranchDocument, conclusion: &str) -> String {
         let _ = writeln!(
             text,
             "\n- {} {}",
-            Words::of_page(&pull.url).pull_request,
+            Words::for_page(&pull.url).pull_request,
             link(&pull.number.to_string(), &pull.url)
         );
     }
@@ -216,7 +216,7 @@ mod tests {
             merge_commit: Some("abc".to_owned()),
             dispatched: vec!["deploy.yml".to_owned()],
         };
-        let words = Words::of_page("https://git.example/a/b/pull/7");
+        let words = Words::for_page("https://git.example/a/b/pull/7");
         insta::assert_snapshot!(wait_summary(&waited, words), @r"
         ### Pull request 7
 
@@ -224,14 +224,14 @@ mod tests {
 
         - started `deploy.yml`
         ");
-        let words = Words::of_page("https://git.example/a/b/-/merge_requests/7");
+        let words = Words::for_page("https://git.example/a/b/-/merge_requests/7");
         let summary = wait_summary(&waited, words);
         assert!(summary.starts_with("### Merge request 7\n"), "{summary}");
     }
 
     #[test]
     fn text_lists_commits_and_gates_without_markup() {
-        let words = Words::of_page("https://git.example/a/b/pull/7");
+        let words = Words::for_page("https://git.example/a/b/pull/7");
         let subjects = ["first", "a `b` @team #12 <b>", ""].map(str::to_owned);
         let text = body(
             BranchPair {

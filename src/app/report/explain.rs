@@ -68,7 +68,7 @@ impl ExplainDocument {
         }
     }
 
-    pub(crate) fn of_word(word: &Word) -> Self {
+    pub(crate) fn from_word(word: &Word) -> Self {
         Self {
             schema: SCHEMA,
             word: Some(word.name),

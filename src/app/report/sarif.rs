@@ -67,7 +67,7 @@ pub(crate) struct Findings {
 impl Findings {
     /// The checks that did not pass. A check without a location gets that of its image in the configuration, or
     /// the first line of the configuration.
-    pub(crate) fn of_checks(config: &Config, checks: &[Check]) -> Self {
+    pub(crate) fn from_checks(config: &Config, checks: &[Check]) -> Self {
         let mut findings = Self::default();
         for check in checks {
             findings.rule(check.code.as_str());
@@ -77,17 +77,19 @@ impl Findings {
                 Status::Warn => "warning",
                 Status::Skip => "note",
             };
-            findings.found.push(Finding::of_check(config, check, level));
+            findings
+                .found
+                .push(Finding::from_check(config, check, level));
         }
         findings
     }
 
     /// Every pin, and the checks about malformed pins and unreadable files.
-    pub(crate) fn of_scan(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
+    pub(crate) fn from_scan(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
         let codes = [Code::PIN_UNSUPPORTED, Code::FILE_UNSAFE];
         let mut checks = checks.to_vec();
         checks.retain(|check| codes.contains(&check.code));
-        let mut findings = Self::of_checks(config, &checks);
+        let mut findings = Self::from_checks(config, &checks);
         findings.rule(PIN);
         for pin in found.pins() {
             let (file, pin) = (pin.file.to_string(), &pin.item);
@@ -177,7 +179,7 @@ impl Finding {
         &self.locations[0]
     }
 
-    fn of_check(config: &Config, check: &Check, level: &'static str) -> Self {
+    fn from_check(config: &Config, check: &Check, level: &'static str) -> Self {
         // The locations contain an item that is a place.
         let item = check.item.as_ref().filter(|item| {
             let mut locations = check.locations.iter();

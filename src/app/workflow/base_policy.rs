@@ -118,7 +118,7 @@ pub(crate) fn is_current_on_bases(
     bases.unknown.is_empty()
         && bases.branches.into_iter().all(|branch| {
             branch.tip == own.branch.tip
-                || History::of_branch(&bases.git, config, branch)
+                || History::for_branch(&bases.git, config, branch)
                     .is_ok_and(|history| is_current(&history))
         })
 }

@@ -354,7 +354,7 @@ pub(crate) fn git_restore(
     config: &Config,
     services: &Services,
 ) -> Option<String> {
-    let site = SiteHistory::of_work_tree(config, services);
+    let site = SiteHistory::for_work_tree(config, services);
     let Provenance::Found(promoted) = site.promoted().ok()?.provenance(revision) else {
         return None;
     };

@@ -79,7 +79,7 @@ pub(crate) fn known_history(
         },
         (None, None) => return Ok(None),
     };
-    history::History::of_branch(&git, config, branch).map(Some)
+    history::History::for_branch(&git, config, branch).map(Some)
 }
 
 fn read(
@@ -113,7 +113,7 @@ fn read_branch(
     scope: HoldScope,
     services: &Services,
 ) -> Result<history::History, GitError> {
-    let history = history::History::of_branch(git, config, branch.clone())?;
+    let history = history::History::for_branch(git, config, branch.clone())?;
     let read = || {
         let others = services.other_sets.read(git, branch, &history)?;
         let history = history.with_other_sets(&others, scope)?;
@@ -163,7 +163,7 @@ impl SiteHistory {
     }
 
     /// The history in the clone, for lists of sets.
-    pub(crate) fn of_work_tree(config: &Config, services: &Services) -> Self {
+    pub(crate) fn for_work_tree(config: &Config, services: &Services) -> Self {
         Self::in_clone(config, HoldScope::Refusals, services)
     }
 
@@ -191,7 +191,7 @@ impl SiteHistory {
     }
 
     /// The history of a repository of a fleet. `accept_unknown`: whether the fleet accepts facts that it does not show.
-    pub(super) fn of_member(history: history::History, accept_unknown: bool) -> Self {
+    pub(super) fn for_member(history: history::History, accept_unknown: bool) -> Self {
         let origin = Origin::Forge { accept_unknown };
         Self::from(Ok(Commits { history, origin }))
     }

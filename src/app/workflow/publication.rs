@@ -227,7 +227,7 @@ impl Publication<'_> {
 
 /// The result of an attempt to schedule the merge of a new pull request.
 fn merge_report(attempt: MergeAttempt, number: u64, url: &str) -> Result<MergeReport, Errors> {
-    let words = Words::of_page(url);
+    let words = Words::for_page(url);
     let name = format!("{} ({url})", words.name(number));
     let merge = match attempt {
         MergeAttempt::Merge(merge) => merge,
@@ -270,7 +270,7 @@ pub(crate) fn held_merge(reason: &str) -> String {
 
 /// The warning about a merge that cannot be scheduled yet.
 pub(crate) fn merge_pending_warning(number: u64, url: &str, reason: &str) -> String {
-    let (mark, reason) = (Words::of_page(url).mark(number), plain(reason));
+    let (mark, reason) = (Words::for_page(url).mark(number), plain(reason));
     format!(
         "the merge of {mark} is not scheduled yet: {reason}; `repin wait --pr {number}` schedules it"
     )
@@ -314,14 +314,14 @@ fn publish(publication: &Publication<'_>, services: &Services) -> Execution {
     };
     services.interruption.changes(format!(
         "{} exists ({}), but a step may be missing; run the command again",
-        Words::of_page(&pull.url).name(pull.number),
+        Words::for_page(&pull.url).name(pull.number),
         plain(&pull.url)
     ));
     for warning in &pull.warnings {
         services.console.warn(&plain(warning));
     }
     for number in &pull.superseded {
-        let words = Words::of_page(&pull.url);
+        let words = Words::for_page(&pull.url);
         services.console.note(&format!(
             "note: {} was closed: this {} supersedes it",
             words.name(*number),
@@ -462,7 +462,7 @@ mod tests {
                 errors: Vec::new(),
             })
         };
-        let words = Words::of_page("https://git.example/a/b/-/merge_requests/7");
+        let words = Words::for_page("https://git.example/a/b/-/merge_requests/7");
         let text = unstaged_text(&stop(&checks), words).unwrap();
         assert!(text.starts_with("This merge request is a draft"), "{text}");
         assert!(

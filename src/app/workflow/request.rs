@@ -245,7 +245,7 @@ impl ParsedGoal {
 
 impl Request {
     /// The request of a fleet, which overrides no refusal.
-    pub(super) fn of_fleet(operation: Operation, revision: &Revision, tag: &TagPattern) -> Self {
+    pub(super) fn for_fleet(operation: Operation, revision: &Revision, tag: &TagPattern) -> Self {
         Self {
             operation,
             revision: revision.clone(),

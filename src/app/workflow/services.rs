@@ -355,7 +355,7 @@ impl Services {
     pub(crate) fn tracked_tree(&self, config: &Config) -> TrackedTree {
         let shared = self.shared_repository.get();
         match shared.and_then(SharedRepository::tree) {
-            Some(shared) => TrackedTree::of_shared(config, shared),
+            Some(shared) => TrackedTree::from_shared(config, shared),
             None => TrackedTree::open(config),
         }
     }

@@ -452,7 +452,7 @@ pub(crate) fn unpushed_set(
     if git.is_ancestor(&head.tip, promoted)? {
         return Ok(None);
     }
-    let local = History::of_branch(git, config, head)?;
+    let local = History::for_branch(git, config, head)?;
     let Some(current) = local.current() else {
         return Ok(None);
     };

@@ -136,7 +136,7 @@ impl StageVerdicts {
             JudgedSet {
                 verdict: StageVerdict::Unknown(reason),
                 merges: None,
-                words: Words::of_page(""),
+                words: Words::for_page(""),
             },
             Vec::new(),
         );
@@ -239,7 +239,7 @@ impl StageHistory {
         let read = self.history.get_or_init(|| {
             let prefix = self.config.set_path.prefix().into_bytes();
             let git = self.repository.git.with_prefix(prefix);
-            let history = History::of_branch(&git, &self.config, self.branch.clone());
+            let history = History::for_branch(&git, &self.config, self.branch.clone());
             history.map_err(|error| error.to_string())
         });
         read.as_ref().map_err(Clone::clone)
@@ -332,7 +332,7 @@ impl JudgedSet {
         Self {
             verdict: checks::judge_stage(&found, rule.r#for, &clock),
             merges,
-            words: words.unwrap_or(Words::of_page("")),
+            words: words.unwrap_or(Words::for_page("")),
         }
     }
 }

@@ -127,7 +127,7 @@ pub(crate) fn wait_for_merge(
 
 /// Reports that the run waits for a pull request that it opened.
 pub(crate) fn note_wait(number: u64, url: &str, services: &Services) {
-    let name = Words::of_page(url).name(number);
+    let name = Words::for_page(url).name(number);
     let url = plain(url);
     services
         .console
@@ -337,7 +337,7 @@ fn removed(pull: &Pull, reason: Option<&str>) -> Errors {
         "{} ({}) was removed from the {} of {}{reason}",
         pull.name(),
         pull.url,
-        Words::of_page(&pull.url).queue,
+        Words::for_page(&pull.url).queue,
         pull.base
     );
     let hint = format!(

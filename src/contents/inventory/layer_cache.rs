@@ -78,17 +78,17 @@ impl LayerCache {
         filter: ContentFilter,
         platforms: impl IntoIterator<Item = &'p PlatformFacts>,
     ) -> Self {
-        let mut cache = Self::of_filter(filter, Retention::OfSet);
+        let mut cache = Self::from_filter(filter, Retention::OfSet);
         cache.expect(platforms);
         cache
     }
 
     /// Creates a cache for several sets. `filter`: the filter of all of them.
     pub(crate) fn for_sets(filter: ContentFilter) -> Self {
-        Self::of_filter(filter, Retention::All)
+        Self::from_filter(filter, Retention::All)
     }
 
-    fn of_filter(filter: ContentFilter, retention: Retention) -> Self {
+    fn from_filter(filter: ContentFilter, retention: Retention) -> Self {
         Self {
             filter: Arc::new(filter),
             readers: Semaphore::new(MAX_READERS),

@@ -67,7 +67,7 @@ impl Graph {
                 others: parents.others.iter().filter_map(index).collect(),
             });
         }
-        Self::of_nodes(nodes, index(tip))
+        Self::from_nodes(nodes, index(tip))
     }
 
     /// The graph of a line without merges.
@@ -77,10 +77,10 @@ impl Graph {
             first: index.checked_sub(1),
             others: Vec::new(),
         };
-        Self::of_nodes((0..commits).map(node).collect(), commits.checked_sub(1))
+        Self::from_nodes((0..commits).map(node).collect(), commits.checked_sub(1))
     }
 
-    fn of_nodes(nodes: Vec<Node>, tip: Option<usize>) -> Self {
+    fn from_nodes(nodes: Vec<Node>, tip: Option<usize>) -> Self {
         let mut line = Vec::new();
         let mut next = tip;
         while let Some(index) = next {
@@ -213,7 +213,7 @@ mod tests {
             first: *first,
             others: others.to_vec(),
         };
-        Graph::of_nodes(nodes.iter().map(node).collect(), nodes.len().checked_sub(1))
+        Graph::from_nodes(nodes.iter().map(node).collect(), nodes.len().checked_sub(1))
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             first: index.checked_sub(1),
             others: index.checked_sub(2).into_iter().collect(),
         };
-        let repeated = Graph::of_nodes((0..100).map(node).collect(), Some(99));
+        let repeated = Graph::from_nodes((0..100).map(node).collect(), Some(99));
         assert_eq!(repeated.descendants(1)[..3], [false, false, true]);
         assert!(repeated.descendants(0)[99]);
     }

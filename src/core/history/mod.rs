@@ -277,17 +277,17 @@ impl History {
     #[cfg(test)]
     fn read(git: &Git, config: &Config) -> Result<Self, GitError> {
         let branch = git.branch(config.provenance.branch.as_deref())?;
-        Self::of_branch(git, config, branch)
+        Self::for_branch(git, config, branch)
     }
 
     /// Reads the history that ends in the tip of `branch`.
-    pub(crate) fn of_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+    pub(crate) fn for_branch(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         let history = Self::gather(git, config, branch, Renames::Follow);
         history.map_err(|error| git.explain(error))
     }
 
     /// Reads the history of the set at the present path of its configuration only.
-    fn of_one_path(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
+    fn for_one_path(git: &Git, config: &Config, branch: Branch) -> Result<Self, GitError> {
         Self::gather(git, config, branch, Renames::Ignore)
     }
 

@@ -203,7 +203,7 @@ impl OtherSet {
         if let Some(holds) = self.holds.get() {
             return Ok(holds);
         }
-        let history = History::of_one_path(git, &self.config, branch.clone())?;
+        let history = History::for_one_path(git, &self.config, branch.clone())?;
         Ok(self.holds.get_or_init(|| HoldsOfSet {
             blind_spot: history.blind_spot().cloned(),
             held: history.held,

@@ -31,7 +31,7 @@ impl Set {
     }
 
     /// The digests of the currently configured images that must be pinned, from those of every slot.
-    pub(super) fn of_images(slots: &Self, config: &Config) -> Self {
+    pub(super) fn for_images(slots: &Self, config: &Config) -> Self {
         let images = config.images.iter().enumerate().map(|(slot, image)| {
             let digests = slots.0.get(slot).filter(|_| image.pins > 0);
             digests.cloned().unwrap_or_default()
@@ -149,7 +149,7 @@ pub(super) fn find_sets(
             // A refused file is one of the files, so its correction is a change.
             if changed.pins || has_other_rules {
                 let digests = tree.slots();
-                let set = Set::of_images(&digests, config);
+                let set = Set::for_images(&digests, config);
                 pinned = Some(digests);
                 current = Some(*numbers.entry(set.clone()).or_insert_with(|| {
                     sets.distinct.push(set);

@@ -204,7 +204,7 @@ enum FileList {
 
 impl TrackedTree {
     /// The files of a set, from a listing for several sets unless they must be listed for this set only.
-    pub(crate) fn of_shared(config: &Config, shared: &SharedTree) -> Self {
+    pub(crate) fn from_shared(config: &Config, shared: &SharedTree) -> Self {
         match shared
             .tracking
             .of(&config.root, &config.searched_directories())

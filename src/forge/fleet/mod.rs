@@ -38,7 +38,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// A commit with an unknown tree.
-    pub(crate) fn of_commit(id: &str) -> Self {
+    pub(crate) fn from_commit(id: &str) -> Self {
         Self {
             commit: id.to_owned(),
             tree: String::new(),

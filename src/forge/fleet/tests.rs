@@ -575,7 +575,7 @@ async fn request_past_the_deadline_is_not_sent() {
         timer,
     ));
     let reader = reader_with(&forge, Kind::Github, settings);
-    let head = Head::of_commit(&forge.store(0).refs["main"].clone());
+    let head = Head::from_commit(&forge.store(0).refs["main"].clone());
     for _ in 0..5 {
         reader.files(&name(0), &head).await.unwrap();
     }

@@ -158,7 +158,7 @@ impl Gitea {
                 if self.has_no_pull_requests(&error).await {
                     return Ok(Verdict::lacks(NO_PULL_REQUESTS, ENABLE_PULL_REQUESTS));
                 }
-                return Verdict::of_reading(Err(error), unknown);
+                return Verdict::from_reading(Err(error), unknown);
             }
         }
         Ok(Verdict::unknown(unknown))

@@ -173,7 +173,7 @@ impl Github {
             .send(&request.query("state", "open").query("per_page", 1))
             .await?;
         let verdict =
-            Verdict::of_reading(reply.check(&[200]), &format!("reading works; {UNREPORTED}"))?;
+            Verdict::from_reading(reply.check(&[200]), &format!("reading works; {UNREPORTED}"))?;
         Ok(Permission::PullRequests.with(verdict))
     }
 
@@ -189,7 +189,7 @@ impl Github {
                     let hint = "correct forge.dispatch, or give the token `actions: write`";
                     Verdict::lacks(reason, hint)
                 }
-                Err(error) => Verdict::of_reading(Err(error), "")?,
+                Err(error) => Verdict::from_reading(Err(error), "")?,
             };
             return Ok(permission.with(verdict));
         }

@@ -113,7 +113,7 @@ impl GitlabFleet {
         Ok(Survey::Present(Box::new(RepositoryState {
             repo,
             base,
-            head: Head::of_commit(&commit),
+            head: Head::from_commit(&commit),
             config,
             branch: branch.map(|commit| SurveyedBranch {
                 commit: AheadCommit::from(commit),

@@ -226,9 +226,9 @@ impl Gitlab {
         let archived = repo.archived.then(archived);
         let (contents, pulls) = if let Err(error) = self.check_token_kind() {
             let contents = Verdict::unknown("a job may push if the project allows it");
-            (contents, Verdict::of_refusal(&error))
+            (contents, Verdict::from_refusal(&error))
         } else if let Some(error) = archived.or(project.unusable()) {
-            let lacks = Verdict::of_refusal(&error);
+            let lacks = Verdict::from_refusal(&error);
             (lacks.clone(), lacks)
         } else {
             let contents = self.contents_verdict(required).await?;
@@ -309,7 +309,7 @@ impl Gitlab {
             return Ok(scopes);
         };
         if let Err(error) = self.check_merge_method().await {
-            return Ok(Verdict::of_refusal(&error));
+            return Ok(Verdict::from_refusal(&error));
         }
         let base = match base {
             "" => project.default_branch.as_deref().unwrap_or_default(),

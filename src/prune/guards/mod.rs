@@ -443,7 +443,7 @@ impl PinReader<'_> {
     /// Adds every digest that was ever pinned on a branch, and the tags of the revisions that were
     /// promoted there.
     fn add_history(&mut self, git: &Git, branch: &str) -> Result<(), Error> {
-        let history = History::of_branch(git, self.config, git.branch(Some(branch))?)?;
+        let history = History::for_branch(git, self.config, git.branch(Some(branch))?)?;
         for (tag, revision) in history.claimed_tags() {
             let evidence = format!("that {branch} promoted ({revision})");
             let usage = (tag, TagUse::Revision, None);

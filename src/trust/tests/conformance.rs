@@ -66,7 +66,7 @@ fn claim_about(digest: Digest) -> Claim {
         "type": "cosign container image signature",
         "image": { "docker-manifest-digest": digest.to_string() },
     }});
-    Claim::of_payload(payload.to_string().as_bytes()).unwrap()
+    Claim::from_payload(payload.to_string().as_bytes()).unwrap()
 }
 
 fn roots(path: &Path) -> Result<Vec<Root>, String> {

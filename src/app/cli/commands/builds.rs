@@ -64,7 +64,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     let protection = args.protected;
     let protection = protection.then(|| SetProtection::read(&config, &cx.services));
     let protection = protection.transpose()?;
-    let history = SiteHistory::of_work_tree(&config, &cx.services);
+    let history = SiteHistory::for_work_tree(&config, &cx.services);
     config.former.extend(history.former_sets());
     let found = pins::find(TrackedTree::open(&config).files(), &config)?;
     site::check_places(&config, &found)?;

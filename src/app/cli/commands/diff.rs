@@ -98,7 +98,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             return Err(Error::input(Code::USAGE, message).help(help).into());
         }
     }
-    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let site_history = SiteHistory::for_work_tree(&config, &cx.services);
     let sets = Sets {
         config: &config,
         history: site_history.known()?,

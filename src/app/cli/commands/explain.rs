@@ -31,7 +31,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     match args.code.as_deref().map(Subject::of).transpose()? {
         Some(Subject::Code(code)) if is_json => cx.output.print_json(&ExplainDocument::one(code)),
         Some(Subject::Word(word)) if is_json => {
-            cx.output.print_json(&ExplainDocument::of_word(word));
+            cx.output.print_json(&ExplainDocument::from_word(word));
         }
         None if is_json => cx.output.print_json(&ExplainDocument::list()),
         Some(Subject::Code(code)) => cx.output.print(text(code)),

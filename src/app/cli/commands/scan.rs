@@ -42,7 +42,7 @@ pub(in crate::app::cli) fn run(_: &Arguments, cx: &mut Context) -> Result<Exit, 
         Format::Json => cx.output.print_json(&ScanDocument::new(&config, &found)),
         Format::Sarif | Format::Gitlab => {
             let checks = checks::check_pins(&config, &found);
-            let findings = Findings::of_scan(&config, &found, &checks);
+            let findings = Findings::from_scan(&config, &found, &checks);
             cx.output.print_findings(&findings, None, Exit::Done);
         }
         Format::Human | Format::Github => {

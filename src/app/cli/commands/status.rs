@@ -68,7 +68,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     if config.images.is_empty() {
         return of_forge(&config, cx);
     }
-    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let site_history = SiteHistory::for_work_tree(&config, &cx.services);
     config.former.extend(site_history.former_sets());
     let report = gather(&config, &site_history, cx)?;
     Ok(report.print(site_history.promoted_or_local().ok(), &config.option, cx))
@@ -76,7 +76,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
 
 /// Shows the status of a configuration without images, of which only the forge is queried.
 fn of_forge(config: &Config, cx: &mut Context) -> Result<Exit, Errors> {
-    let mut report = Report::of_work_tree(config, &FoundPins::default(), &[]);
+    let mut report = Report::from_work_tree(config, &FoundPins::default(), &[]);
     report.document.not_queried.clear();
     let git = cx.services.discover_git(config).map_err(Error::from)?;
     report.add_forge(config, git.as_ref(), None, cx);
@@ -91,7 +91,7 @@ fn run_all(cx: &mut Context) -> Result<Exit, Errors> {
             continue;
         };
         let report = cx.enter(&config).and_then(|()| {
-            let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+            let site_history = SiteHistory::for_work_tree(&config, &cx.services);
             config.former.extend(site_history.former_sets());
             gather(&config, &site_history, cx)
         });
@@ -137,7 +137,7 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
     let outside = tree.search(config, &found, Scope::Counted);
     let mut checks = checks::check_unmatched_globs(config, &found);
     checks.extend(checks::tree_checks(config, &found, &outside));
-    let mut report = Report::of_work_tree(config, &found, &checks);
+    let mut report = Report::from_work_tree(config, &found, &checks);
     let history = match site_history.promoted_or_local() {
         Ok(history) => {
             report.add_history(history, config, &found);
@@ -167,7 +167,7 @@ struct Report {
 }
 
 impl Report {
-    fn of_work_tree(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
+    fn from_work_tree(config: &Config, found: &FoundPins, checks: &[Check]) -> Self {
         let (mut pins, mut outside, mut unpinned) = (Vec::new(), Vec::new(), Vec::new());
         for check in checks {
             if check.status == Status::Pass {

@@ -53,7 +53,7 @@ pub(in crate::app::cli) struct Arguments {
 }
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let mut words = Words::of_page("");
+    let mut words = Words::for_page("");
     let result = wait_and_report(args, &mut words, cx);
     cx.summarize_errors(&branch::wait_heading(args.pr, words), result)
 }
@@ -105,7 +105,7 @@ fn print(awaited: &Awaited, cx: &mut Context) {
     if cx.output.format == Format::Json {
         cx.output.print_json(document);
     } else {
-        let words = Words::of_page(awaited.url.as_deref().unwrap_or_default());
+        let words = Words::for_page(awaited.url.as_deref().unwrap_or_default());
         let mark = words.mark(document.number);
         cx.output.print_text(&branch::wait_lines(document, &mark));
     }

@@ -235,7 +235,7 @@ impl Reconcile<'_> {
             .map(|marker| marker.set);
         let commits = ahead.commits.iter().filter_map(|commit| {
             // A trailer without a path may refer to this set: the content decides.
-            let trailers = Trailer::of_message(&commit.message);
+            let trailers = Trailer::from_message(&commit.message);
             let sets: Option<Vec<SetPath>> = trailers.map(|trailer| trailer.set).collect();
             let sets = sets.filter(|sets| !sets.contains(ours))?;
             sets.first().cloned()
@@ -250,7 +250,7 @@ impl Reconcile<'_> {
         let mut trailers = ahead
             .commits
             .iter()
-            .flat_map(|commit| Trailer::of_message(&commit.message));
+            .flat_map(|commit| Trailer::from_message(&commit.message));
         let top = SetPath::top();
         if self.proposal.marker.set == top || !trailers.any(|trailer| trailer.set.is_none()) {
             return Ok(false);

@@ -198,14 +198,14 @@ pub(crate) fn run(
         rules,
         set: &set,
         revision: &revision,
-        set_request: Request::of_fleet(request.operation, &revision, &tag),
+        set_request: Request::for_fleet(request.operation, &revision, &tag),
         forge: &forge,
         pace,
         services,
         counts: Counts::default(),
     };
     let rows = walk.run(&run, record)?;
-    Ok(FleetRun::Finished(Box::new(FleetDocument::of_shard(
+    Ok(FleetRun::Finished(Box::new(FleetDocument::from_shard(
         &run, rows,
     ))))
 }

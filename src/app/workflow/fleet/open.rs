@@ -183,7 +183,7 @@ impl Walk<'_> {
             console.warn(&format!("{name}: {}", plain(warning)));
         }
         for number in &pull.superseded {
-            let words = Words::of_page(&pull.url);
+            let words = Words::for_page(&pull.url);
             console.note(&format!(
                 "note: {name}: {} was closed: {} supersedes it",
                 words.name(*number),
@@ -246,7 +246,7 @@ impl Walk<'_> {
         let needs_merge = configured.auto_merge && self.request.open == Some(Readiness::Ready);
         let is_on_head = branch.commit.id == pull.head_commit
             && branch.commit.parents == [member.state.head.commit.clone()]
-            && Trailer::of_message(&branch.commit.message)
+            && Trailer::from_message(&branch.commit.message)
                 .any(|trailer| trailer.revision == self.revision.as_str());
         let has_state = self
             .request

@@ -38,7 +38,7 @@ impl Report {
     /// The report of a failed repository.
     pub(super) fn failed(errors: impl Into<Errors>) -> Self {
         let errors = errors.into();
-        Self::done(FleetOutcome::of_failure(&errors)).because(errors)
+        Self::done(FleetOutcome::from_failure(&errors)).because(errors)
     }
 
     /// The report of a repository with failed checks.

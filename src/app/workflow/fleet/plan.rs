@@ -309,7 +309,7 @@ impl Walk<'_> {
             self.services.console.warn(&format!("{name}: {unknown}"));
         }
         let accept_unknown = self.rules.history == FleetHistory::Recent;
-        Ok(SiteHistory::of_member(history, accept_unknown))
+        Ok(SiteHistory::for_member(history, accept_unknown))
     }
 }
 
@@ -330,7 +330,7 @@ pub(super) async fn fetch_history(
     let config = member.config.clone();
     let history = content.read_history(base, move |git| {
         fetch_contents(git, &config, &branch.tip)?;
-        History::of_branch(git, &config, branch.clone())
+        History::for_branch(git, &config, branch.clone())
     });
     history.await
 }

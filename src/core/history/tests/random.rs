@@ -104,7 +104,7 @@ impl Case<'_> {
             name: "origin/main".to_owned(),
             tip: self.id(tip),
         };
-        let history = History::of_branch(self.git, &config, branch.clone()).unwrap();
+        let history = History::for_branch(self.git, &config, branch.clone()).unwrap();
         let count = history.commit_count();
         let mut others = self.others.borrow_mut();
         let read = || OtherSets::read(self.git, &branch, &set_path, count).unwrap();

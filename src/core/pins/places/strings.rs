@@ -412,7 +412,7 @@ pub(super) struct Content {
 impl Content {
     pub(super) fn of(document: &Document<'_>, node: Id) -> Self {
         let Some(text) = document.scalar(node) else {
-            return Self::of_collection(document, node);
+            return Self::from_collection(document, node);
         };
         let plain = document.node(node).kind == Kind::Scalar(ScalarStyle::Plain);
         let is_null = |text: &str| plain && matches!(text, "~" | "null" | "Null" | "NULL");
@@ -443,7 +443,7 @@ impl Content {
     }
 
     /// A list or a mapping, which an unquoted `{{ … }}` is too, or an alias without its anchor.
-    fn of_collection(document: &Document<'_>, node: Id) -> Self {
+    fn from_collection(document: &Document<'_>, node: Id) -> Self {
         let text = &document.text[document.span(node).start..];
         let digest = if text.starts_with("{{") {
             Shape::None

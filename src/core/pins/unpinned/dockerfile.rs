@@ -449,7 +449,7 @@ impl HereDocument {
             if quote.is_none() && !is_escaped && c.is_whitespace() {
                 // Blanks may precede the name.
                 if !word.ends_with("<<") {
-                    found.extend(Self::of_word(&word));
+                    found.extend(Self::from_word(&word));
                     word.clear();
                 }
                 continue;
@@ -470,12 +470,12 @@ impl HereDocument {
         if quote.is_some() && words.any(|word| word.trim_start_matches(digits).starts_with("<<")) {
             return Err("its quotes have no end, so `<<` may be in quotes".to_owned());
         }
-        found.extend(Self::of_word(&word));
+        found.extend(Self::from_word(&word));
         Ok(found)
     }
 
     /// Of a whole word, with its quotes.
-    fn of_word(word: &str) -> Option<Self> {
+    fn from_word(word: &str) -> Option<Self> {
         let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
         let rest = word.strip_prefix("<<")?;
         let (rest, is_indented) = match rest.strip_prefix('-') {

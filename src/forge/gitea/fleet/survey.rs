@@ -106,7 +106,7 @@ impl GiteaFleet {
             }
             _ => None,
         };
-        let head = Head::of_commit(&listing.commit);
+        let head = Head::from_commit(&listing.commit);
         self.cache_listing(repository, listing);
         Ok(Survey::Present(Box::new(RepositoryState {
             repo,

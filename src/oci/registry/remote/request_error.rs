@@ -27,22 +27,22 @@ pub(super) struct RequestError {
 
 impl RequestError {
     pub(super) fn unavailable(reason: impl Into<String>) -> Self {
-        Self::of_class(Class::Unavailable, reason)
+        Self::from_class(Class::Unavailable, reason)
     }
 
     pub(super) fn denied(reason: impl Into<String>) -> Self {
-        Self::of_class(Class::Denied, reason)
+        Self::from_class(Class::Denied, reason)
     }
 
     pub(super) fn wrong_bytes(reason: impl Into<String>) -> Self {
-        Self::of_class(Class::WrongBytes, reason)
+        Self::from_class(Class::WrongBytes, reason)
     }
 
     pub(super) fn missing_content(reason: impl Into<String>) -> Self {
-        Self::of_class(Class::MissingContent, reason)
+        Self::from_class(Class::MissingContent, reason)
     }
 
-    fn of_class(class: Class, reason: impl Into<String>) -> Self {
+    fn from_class(class: Class, reason: impl Into<String>) -> Self {
         Self {
             class,
             reason: reason.into(),

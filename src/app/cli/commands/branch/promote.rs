@@ -298,7 +298,7 @@ fn outcome(opened: &OpenedPromotion, is_awaited: bool, cx: &Context) -> Outcome 
             "scheduled",
             format!(
                 "is in the {}, at position {position}",
-                Words::of_page(&opened.pull.url).queue
+                Words::for_page(&opened.pull.url).queue
             ),
         ),
         Some(Merge::Merged) => ("merged", "is merged".to_owned()),

@@ -299,7 +299,7 @@ fn report(config: &Config, verdict: &Verdict, cx: &mut Context) -> Exit {
         return exit;
     }
     if cx.output.format.lists_findings() {
-        let findings = Findings::of_checks(config, checks);
+        let findings = Findings::from_checks(config, checks);
         cx.output.print_findings(&findings, errors.as_ref(), exit);
         cx.output.print_causes(checks, config);
         print_skipped(checks, errors.as_ref(), &mut cx.output);
@@ -421,12 +421,12 @@ fn report_all(
         let mut findings = Findings::default();
         let mut errors = results.errors;
         for (set, directory) in checked.iter().zip(&directories) {
-            let of_set = Findings::of_checks(&set.config, &set.verdict.checks);
+            let of_set = Findings::from_checks(&set.config, &set.verdict.checks);
             findings.add(of_set, directory);
             errors.extend(set.verdict.errors.iter().cloned());
         }
         if let Some((config, checks)) = between {
-            findings.add(Findings::of_checks(config, checks), "");
+            findings.add(Findings::from_checks(config, checks), "");
         }
         let errors = (!errors.is_empty()).then(|| Errors::from(errors));
         cx.output.print_findings(&findings, errors.as_ref(), exit);

@@ -78,7 +78,7 @@ pub(super) fn repository(
     let branch = workflow::history_branch(&git, config, &cx.services.environment);
     let history = match (config, &branch) {
         (Some(config), Ok(found)) if !config.images.is_empty() => {
-            Some(History::of_branch(&git, config, found.branch.clone()))
+            Some(History::for_branch(&git, config, found.branch.clone()))
         }
         _ => None,
     };

@@ -82,7 +82,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
     }
     let config = cx.load()?;
     let destination = Destination::new(html, Some(&config), cx)?;
-    let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+    let site_history = SiteHistory::for_work_tree(&config, &cx.services);
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
@@ -115,7 +115,7 @@ fn list_all(
             continue;
         };
         let history = cx.enter(&config).and_then(|()| {
-            let site_history = SiteHistory::of_work_tree(&config, &cx.services);
+            let site_history = SiteHistory::for_work_tree(&config, &cx.services);
             let history = site_history
                 .promoted()
                 .map_err(|error| Errors::from(&error))?;
