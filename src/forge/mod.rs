@@ -36,7 +36,7 @@ pub(crate) use pull_requests::{
     RunMark, Transition,
 };
 use pull_requests::{DraftPrefixes, EditNames};
-pub(crate) use refused_push::RefusedPush;
+pub(crate) use refused_push::{PushedBranch, RefusedPush};
 pub(crate) use repository::{
     Ability, CommitSigner, FileMode, PlannedWrites, Push, Repo, Sign, SignedAttempt, SignedCommit,
     Signing, UnusedBranch,

@@ -13,8 +13,18 @@ pub(crate) struct RefusedPush<'p> {
     pub is_denied: bool,
     /// Whether files of workflows change.
     pub changes_workflows: bool,
-    /// Whether the commit was pushed to the base branch itself, with the credentials of git.
-    pub is_base: bool,
+    pub target: PushedBranch,
+}
+
+/// The kind of the branch that a push would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PushedBranch {
+    /// A branch of repin's own, for a pull request.
+    Own,
+    /// The base branch itself, by a commit of a clone with the credentials of git.
+    Base,
+    /// A long-lived branch, which `branch sync` merges into.
+    Synced,
 }
 
 /// The cause of a refusal.
@@ -90,10 +100,16 @@ impl RefusedPush<'_> {
                 "the server takes a changed line for a secret: allow it in the repository's settings for secret scanning",
             ),
             Some(Cause::Size) => error.help("a file is larger than the server accepts: make it smaller"),
-            Some(Cause::Rules | Cause::Hook) if self.is_base => error.help(NO_DIRECT_PUSH),
-            Some(Cause::Protection | Cause::Permission) if self.is_base => {
+            Some(Cause::Rules | Cause::Hook) if self.target == PushedBranch::Base => error.help(NO_DIRECT_PUSH),
+            Some(Cause::Protection | Cause::Permission) if self.target == PushedBranch::Base => {
                 error.class(Class::Denied).help(NO_DIRECT_PUSH)
             }
+            Some(Cause::Rules) if self.target == PushedBranch::Synced => error.help(format!(
+                "check which rule set covers {branch}, and let the owner of the credentials bypass it"
+            )),
+            Some(Cause::Protection) if self.target == PushedBranch::Synced => error.class(Class::Denied).help(format!(
+                "allow the owner of the credentials to push to {branch} in the branch protection; they also need `contents: write` (Gitea: write:repository; GitLab: write_repository)"
+            )),
             Some(Cause::Rules) => error.help(format!(
                 "check which rule set covers {branch}: let the token's owner bypass it, or give the branch another name (promote.branch, rollback.branch)"
             )),
@@ -215,7 +231,7 @@ mod tests {
                 message,
                 is_denied: message.contains("403"),
                 changes_workflows: false,
-                is_base: false,
+                target: PushedBranch::Own,
             };
             let error = refused.error("GitHub");
             let found = error.help.clone().unwrap();
@@ -224,7 +240,7 @@ mod tests {
             assert!(error.message.contains(&message[..20]), "{error}");
             let of_token = ["token's owner", "write:repository", "administrator"];
             let of_base = RefusedPush {
-                is_base: true,
+                target: PushedBranch::Base,
                 ..refused
             };
             let error = of_base.error("origin");

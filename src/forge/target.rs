@@ -122,29 +122,40 @@ fn public(remote: &HostedRepository) -> Option<(Kind, &'static str)> {
         .map(|(_, kind, api)| (*kind, *api))
 }
 
+/// The URL of the web server; `None` if the URL of the API has another form than that of a public server.
+fn server(kind: Kind, api: &Url) -> Option<Url> {
+    let host = api.host_str().unwrap_or_default();
+    let api = api.as_str().trim_end_matches('/');
+    let server = match kind {
+        Kind::Github if host == "api.github.com" => "https://github.com".to_owned(),
+        Kind::Github => match tenant_of_api(host) {
+            Some(web) => format!("https://{web}"),
+            None => api.strip_suffix("/api/v3")?.to_owned(),
+        },
+        Kind::Gitea => api.strip_suffix("/api/v1")?.to_owned(),
+        Kind::Gitlab => api.strip_suffix(GITLAB_API)?.to_owned(),
+    };
+    Url::parse(&server).ok()
+}
+
 impl Target {
     /// The reason why the forge starts no workflows on request, if it never does.
     pub(crate) fn no_dispatch(&self) -> Option<&'static str> {
         (self.kind == Kind::Gitlab).then_some(NO_DISPATCH)
     }
 
-    /// The URL of the web server; `None` if the URL of the API has another form than that of a public
-    /// server.
-    fn server(&self) -> Option<Url> {
-        let api = self.api.as_str().trim_end_matches('/');
-        let host = self.api.host_str().unwrap_or_default();
-        let server = match self.kind {
-            Kind::Github if host == "api.github.com" => "https://github.com".to_owned(),
-            Kind::Github => match tenant_of_api(host) {
-                Some(web) => format!("https://{web}"),
-                None => api.strip_suffix("/api/v3")?.to_owned(),
-            },
-            Kind::Gitea => api.strip_suffix("/api/v1")?.to_owned(),
-            Kind::Gitlab => api.strip_suffix(GITLAB_API)?.to_owned(),
-        };
-        Url::parse(&server).ok()
+    /// Whether a repository is on the server of an API. An SSH URL states no port of the web server.
+    pub(crate) fn is_on_server(kind: Kind, api: &Url, repository: &HostedRepository) -> bool {
+        let server = server(kind, api).unwrap_or_else(|| api.clone());
+        match &repository.web {
+            Some(web) => Url::parse(web).is_ok_and(|web| web.origin() == server.origin()),
+            None => server.host_str() == Some(&*repository.host),
+        }
     }
 
+    fn server(&self) -> Option<Url> {
+        server(self.kind, &self.api)
+    }
     /// The URL of the repository for git, if the URL of the server is known.
     pub(crate) fn clone_url(&self) -> Option<String> {
         let name = format!("{}.git", self.name);

@@ -275,6 +275,7 @@ impl Git {
             identity: None,
             fetches_lazily: true,
             idle: super::IdleProcess::default(),
+            settings: super::Settings::default(),
             kept: None,
             source: None,
             connections: Connections::default(),
@@ -359,6 +360,7 @@ impl Git {
             None => Mode::Read,
         };
         let login = remote.and_then(|remote| remote.login.as_ref());
+        let is_local = matches!(mode, Mode::Network(Transports::Loopback));
         let mut git = self.prepare(mode)?;
         for setting in SETTINGS {
             git.args(["-c", setting]);
@@ -376,6 +378,11 @@ impl Git {
             git.arg("-c").arg(format!("http.{url}.lowSpeedLimit=1"));
             git.arg("-c")
                 .arg(format!("http.{url}.lowSpeedTime={seconds}"));
+        }
+        if let Some(remote) = remote.filter(|_| is_local) {
+            // Like requests: a proxy would read the token, and has another loopback.
+            let url = without_user(&remote.url);
+            git.arg("-c").arg(format!("http.{url}.proxy="));
         }
         if let (Some(remote), Some(login)) = (remote, login) {
             login.add_to(&mut git, &remote.url);

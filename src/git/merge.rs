@@ -42,6 +42,7 @@ enum Merge {
 enum Push {
     Done,
     BranchMoved,
+    Refused(String),
 }
 
 /// The repository that merges, and the remote with the branches.
@@ -65,10 +66,9 @@ impl SyncSite<'_> {
             Self::Forge(mirror) => {
                 let fetched = mirror.fetch(FetchedBranches {
                     branches,
-                    own: None,
-                    is_shallow: false,
+                    listed: None,
                 });
-                fetched.map(|()| {
+                fetched.map(|_| {
                     let heads = branches.iter();
                     heads
                         .filter_map(|name| Some(((*name).to_owned(), mirror.head(name)?)))
@@ -184,6 +184,19 @@ impl SyncSite<'_> {
             Self::Clone(git) => git.push(ORIGIN, &Remote::for_clone(ORIGIN), &updates),
             Self::Forge(mirror) => fetching(mirror).push(FORGE, mirror.remote(), &updates),
         };
+        if let Ok(Pushed::Unsure(_) | Pushed::Raced(_)) = pushed {
+            // The branch on the server decides: the answer was lost, or libcurl repeated a request that succeeded.
+            let head = match self {
+                Self::Clone(git) => git.heads(ORIGIN),
+                Self::Forge(mirror) => mirror.listed(&[branch]),
+            };
+            match head.map(|heads| heads.get(branch).copied()) {
+                Ok(Some(head)) if head == new => return Ok(Push::Done),
+                Ok(head) if head != Some(old) => return Ok(Push::BranchMoved),
+                // The result of the push counts.
+                Ok(_) | Err(_) => {}
+            }
+        }
         self.settled(format!("pushing {branch}"), pushed)
     }
 
@@ -201,10 +214,10 @@ impl SyncSite<'_> {
         match pushed {
             Ok(Pushed::Done) => Ok(Push::Done),
             Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
-            Ok(Pushed::Refused(reason)) => {
-                Err(Error::about(Class::Denied, what, reason).help(self.permission()))
+            Ok(Pushed::Refused(reason)) => Ok(Push::Refused(reason)),
+            Ok(Pushed::Unsure(message)) => {
+                Err(Error::unavailable(what, message).help("run the command again"))
             }
-            Ok(Pushed::Unsure(message)) => Err(Error::unavailable(what, message)),
             Err(GitError::Denied { message, .. }) => {
                 Err(Error::about(Class::Denied, what, message).help(self.permission()))
             }
@@ -244,11 +257,12 @@ fn fetching(mirror: &Mirror) -> Git {
 }
 
 /// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts and whether git may push.
+/// `refused`: the error of a push that the server refused with a message.
 pub(crate) fn sync(
     mut site: SyncSite<'_>,
-    from: &str,
-    to: &str,
+    [from, to]: [&str; 2],
     apply: bool,
+    refused: impl Fn(&str) -> Error,
 ) -> Result<SyncOutcome, Error> {
     if let SyncSite::Clone(git) = site
         && git.is_shallow()
@@ -264,8 +278,8 @@ pub(crate) fn sync(
             (Some(source), Some(target)) => (*source, *target),
         };
         if site.is_ancestor(&source, &target)? {
-            if !apply {
-                site.test_push(to, target, target)?;
+            if !apply && let Push::Refused(message) = site.test_push(to, target, target)? {
+                return Err(refused(&message));
             }
             return Ok(SyncOutcome::InSync(target));
         }
@@ -284,8 +298,10 @@ pub(crate) fn sync(
         } else {
             site.test_push(to, target, new)?
         };
-        if pushed == Push::Done {
-            return Ok(outcome);
+        match pushed {
+            Push::Done => return Ok(outcome),
+            Push::Refused(message) => return Err(refused(&message)),
+            Push::BranchMoved => {}
         }
     }
     let reason = format!("another process moved the branch {ATTEMPTS} times during the run");
@@ -311,9 +327,13 @@ pub(crate) fn check_push(
     let mut missing = Vec::new();
     for branch in branches {
         match tips.get(branch) {
-            Some(tip) => {
-                site.test_push(branch, *tip, known.unwrap_or(*tip))?;
-            }
+            Some(tip) => match site.test_push(branch, *tip, known.unwrap_or(*tip))? {
+                Push::Done | Push::BranchMoved => {}
+                Push::Refused(message) => {
+                    let what = format!("testing a push to {branch}");
+                    return Err(Error::about(Class::Denied, what, message).help(site.permission()));
+                }
+            },
             None => missing.push(branch.clone()),
         }
     }

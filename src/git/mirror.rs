@@ -18,8 +18,8 @@ use rustix::fs::FlockOperation;
 use sha2::Digest as _;
 
 use super::{
-    BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, command,
-    connection::without_users, location::Location,
+    BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, Settings,
+    command, connection::without_users, location::Location, remotes::Setting,
 };
 
 /// The fetched branches, by the SHA-256 of their names: so none of them can be a directory of another one, and no name is
@@ -66,10 +66,8 @@ pub(crate) struct Mirror {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchedBranches<'b> {
     pub(crate) branches: &'b [&'b str],
-    /// A branch that usually does not exist: its name is sent as a pattern, so that one exchange suffices.
-    pub(crate) own: Option<&'b str>,
-    /// Only the heads, without their history, which other runs would miss in the same directory.
-    pub(crate) is_shallow: bool,
+    /// The beginning of the names of others that are listed, but not fetched.
+    pub(crate) listed: Option<&'b str>,
 }
 
 /// What another repository takes over from a clone.
@@ -115,6 +113,7 @@ impl Mirror {
                 identity: None,
                 fetches_lazily: false,
                 idle: IdleProcess::default(),
+                settings: Settings::default(),
                 kept: None,
                 source: None,
                 connections,
@@ -147,8 +146,8 @@ impl Mirror {
         config.extend(lent.iter().flat_map(|lent| &lent.config));
         let written = replace(&repository.join(CONFIG), &config);
         written.map_err(|error| self.unreadable(error))?;
-        self.git
-            .run_checked("config", &["include.path", CONFIG], None)?;
+        let included = include(&repository.join("config"));
+        included.map_err(|error| self.unreadable(error))?;
         if let Some(lent) = lent {
             self.borrow(&lent).map_err(|error| self.unreadable(error))?;
             self.git.place.prefix = lent.prefix;
@@ -271,84 +270,83 @@ impl Mirror {
         self.heads.get(branch).copied().flatten()
     }
 
-    /// Fetches branches with their history, without the contents of files.
-    pub(crate) fn fetch(&mut self, wanted: FetchedBranches<'_>) -> Result<(), GitError> {
+    /// Fetches branches with their history, without the contents of files; git connects only once if their commits are here.
+    /// Returns the heads of the listed branches.
+    pub(crate) fn fetch(
+        &mut self,
+        wanted: FetchedBranches<'_>,
+    ) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let _lock = locked(&self.directory)?;
         // Another run may have fetched since.
         self.git.shallow = self.git.boundary()?;
-        let mut present = wanted.branches.to_vec();
-        if !self.fetch_present(&present, &wanted)? {
-            let listed = self.listed(wanted.branches)?;
-            present.retain(|branch| listed.contains_key(*branch));
-            if !self.fetch_present(&present, &wanted)? {
-                return Err(GitError::Remote {
-                    remote: without_users(&self.remote.url),
-                    command: "fetch",
-                    reason: "a listed branch or its commit is missing on the server".to_owned(),
-                });
-            }
-        }
-        self.git.shallow = self.git.boundary()?;
-        self.git.idle = IdleProcess::default();
-        let fetched = self.git.tips_below(FETCHED)?;
-        for branch in present {
-            let tip = fetched.get(&encoded(branch)).copied();
-            self.heads.insert(branch.to_owned(), tip);
-        }
-        for branch in wanted.branches {
-            self.heads.entry((*branch).to_owned()).or_insert(None);
-        }
-        if let Some(own) = wanted.own {
-            let tip = fetched.get(&encoded(own)).copied();
-            self.heads.insert(own.to_owned(), tip);
-        }
-        Ok(())
+        let others = wanted.listed.map(|prefix| format!("{prefix}*"));
+        let mut names = wanted.branches.to_vec();
+        names.extend(others.as_deref());
+        let mut listed = self.listed(&names)?;
+        let heads = wanted.branches.iter().map(|name| {
+            let head = listed.get(*name).copied();
+            ((*name).to_owned(), head)
+        });
+        let heads: BTreeMap<_, _> = heads.collect();
+        self.fetch_heads(&heads, false)?;
+        self.heads.extend(heads);
+        listed.retain(|name, _| wanted.listed.is_some_and(|prefix| name.starts_with(prefix)));
+        Ok(listed)
     }
 
-    /// Fetches a commit of a branch with its history, without the contents of files, as the head of the branch. By its id,
-    /// git does not list the branches first.
-    pub(crate) fn fetch_commit(&mut self, branch: &str, commit: &ObjectId) -> Result<(), GitError> {
-        let _lock = locked(&self.directory)?;
-        let refspec = format!("+{commit}:{FETCHED}{}", encoded(branch));
-        let mut args: Vec<&str> = FETCH.to_vec();
-        args.extend(["--end-of-options", FORGE, &refspec]);
-        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
-        if !ran.found_references(&self.remote)? {
-            return Err(GitError::Missing(*commit));
-        }
-        self.git.idle = IdleProcess::default();
-        self.heads.insert(branch.to_owned(), Some(*commit));
-        Ok(())
-    }
-
-    /// Fetches branches; `false` if one of them does not exist.
-    fn fetch_present(
+    /// Fetches a commit of a branch with its history, without the contents of files, as the head of the branch. `is_shallow`:
+    /// without its history, which other runs would miss in the same directory.
+    pub(crate) fn fetch_commit(
         &mut self,
-        branches: &[&str],
-        wanted: &FetchedBranches<'_>,
-    ) -> Result<bool, GitError> {
-        for branch in branches.iter().copied().chain(wanted.own) {
-            let reference = format!(".git/{FETCHED}{}.lock", encoded(branch));
-            let _ = fs::remove_file(self.directory.join(reference));
-            self.heads.remove(branch);
-        }
+        branch: &str,
+        commit: &ObjectId,
+        is_shallow: bool,
+    ) -> Result<(), GitError> {
+        let _lock = locked(&self.directory)?;
+        self.git.shallow = self.git.boundary()?;
+        let heads = BTreeMap::from([(branch.to_owned(), Some(*commit))]);
+        self.fetch_heads(&heads, is_shallow)?;
+        self.heads.extend(heads);
+        Ok(())
+    }
+
+    /// Fetches commits by their ids, so that git connects only if one is missing here, and does not list the branches again.
+    fn fetch_heads(
+        &mut self,
+        heads: &BTreeMap<String, Option<ObjectId>>,
+        is_shallow: bool,
+    ) -> Result<(), GitError> {
         let mut args: Vec<String> = FETCH.map(str::to_owned).to_vec();
-        args.push("--prune".to_owned());
-        if wanted.is_shallow {
+        if is_shallow {
             args.push("--depth=1".to_owned());
         } else if self.git.is_shallow() {
             args.push("--unshallow".to_owned());
         }
         args.extend(["--end-of-options", FORGE].map(str::to_owned));
-        let refspec =
-            |name: &str, end| format!("+{BRANCHES}{name}{end}:{FETCHED}{}{end}", encoded(name));
-        args.extend(branches.iter().map(|branch| refspec(branch, "")));
-        args.extend(wanted.own.map(|own| refspec(own, "*")));
-        if branches.is_empty() && wanted.own.is_none() {
-            return Ok(true);
+        let options = args.len();
+        for (branch, head) in heads {
+            let reference = format!("{FETCHED}{}", encoded(branch));
+            let path = self.directory.join(".git").join(&reference);
+            let _ = fs::remove_file(path.with_extension("lock"));
+            match head {
+                Some(head) => args.push(format!("+{head}:{reference}")),
+                None => drop(fs::remove_file(path)),
+            }
+        }
+        if args.len() == options {
+            return Ok(());
         }
         let ran = self.git.run("fetch", &args, Some(&self.remote))?;
-        ran.found_references(&self.remote)
+        if !ran.found_references(&self.remote)? {
+            return Err(GitError::Remote {
+                remote: without_users(&self.remote.url),
+                command: "fetch",
+                reason: "the commit of a branch is missing on the server".to_owned(),
+            });
+        }
+        self.git.shallow = self.git.boundary()?;
+        self.git.idle = IdleProcess::default();
+        Ok(())
     }
 }
 
@@ -356,9 +354,9 @@ impl Mirror {
 /// that another run needs.
 const MAX_PACKS: usize = 100;
 
-/// The name of a fetched branch. The rest of a longer name that a pattern matches follows.
+/// The name of a fetched branch.
 fn encoded(branch: &str) -> String {
-    format!("{}/x", hex::encode(sha2::Sha256::digest(branch)))
+    hex::encode(sha2::Sha256::digest(branch))
 }
 
 /// Writes a file so that a process that reads it finds the old or the new content.
@@ -371,6 +369,17 @@ fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let new = path.with_file_name(name);
     fs::write(&new, content)?;
     fs::rename(new, path)
+}
+
+/// Makes a configuration file of git include [`CONFIG`].
+fn include(config: &Path) -> std::io::Result<()> {
+    let mut text = fs::read_to_string(config)?;
+    let section = format!("[include]\n\tpath = {CONFIG}\n");
+    if !text.contains(&section) {
+        text.push_str(&section);
+        replace(config, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 impl Git {
@@ -398,10 +407,9 @@ impl Git {
                 symbolic.push((name, reference.target));
             }
         }
-        let head = match (self.checked_out()?, self.head()) {
-            (Some(branch), _) => Some(format!("ref: {BRANCHES}{branch}\n")),
-            (None, Ok(head)) => Some(format!("{}\n", head.tip)),
-            (None, Err(_)) => None,
+        let head = match self.checked_out()? {
+            Some(branch) => Some(format!("ref: {BRANCHES}{branch}\n")),
+            None => self.head().ok().map(|head| format!("{}\n", head.tip)),
         };
         Ok(Lent {
             objects: PathBuf::from(OsString::from_vec(objects)),
@@ -418,35 +426,33 @@ impl Git {
     /// The settings of remotes, of the upstreams of branches, and of the author and the signature of commits, as a
     /// file of git.
     fn lent_config(&self) -> Result<Vec<u8>, GitError> {
-        let args = [
-            "--null",
-            "--get-regexp",
-            r"^(remote\..*\.(url|fetch)|branch\..*\.(remote|merge)|(user|author|committer|gpg)\..*|core\.bare)$",
-        ];
-        let listed = self.output("config", &args)?;
         let mut text = Vec::new();
-        for entry in listed.split(|byte| *byte == 0) {
-            let Some(end) = entry.iter().position(|byte| *byte == b'\n') else {
-                continue;
-            };
-            let (key, value) = (&entry[..end], &entry[end + 1..]);
-            let dots = |byte: &u8| *byte == b'.';
-            let (Some(first), Some(last)) = (key.iter().position(dots), key.iter().rposition(dots))
+        let own = format!("remote.{FORGE}.");
+        for Setting { key, value } in self.settings()? {
+            let (Some((first, _)), Some((subsection, name))) =
+                (key.split_once('.'), key.rsplit_once('.'))
             else {
                 continue;
             };
-            let own = format!("remote.{FORGE}.");
-            if key.starts_with(b"core.") || key.starts_with(own.as_bytes()) {
+            let is_lent = match first {
+                "remote" => ["url", "fetch"].contains(&name) && !key.starts_with(&own),
+                "branch" => ["remote", "merge"].contains(&name),
+                _ => ["user", "author", "committer", "gpg"].contains(&first),
+            };
+            if !is_lent {
                 continue;
             }
             text.push(b'[');
-            text.extend(&key[..first]);
-            if first < last {
+            text.extend(first.as_bytes());
+            if first.len() < subsection.len() {
                 text.push(b' ');
-                text.extend(quoted(&key[first + 1..last]));
+                text.extend(quoted(&subsection.as_bytes()[first.len() + 1..]));
             }
-            text.extend([b"]\n\t", &key[last + 1..], b" = "].concat());
-            text.extend(quoted(value));
+            text.extend([b"]\n\t", name.as_bytes()].concat());
+            if let Some(value) = value {
+                text.extend(b" = ");
+                text.extend(quoted(value));
+            }
             text.push(b'\n');
         }
         Ok(text)
@@ -624,8 +630,7 @@ mod tests {
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
         let wanted = FetchedBranches {
             branches: &[branch],
-            own: None,
-            is_shallow: false,
+            listed: None,
         };
         mirror.fetch(wanted).unwrap();
         mirror.head(branch)
@@ -733,21 +738,22 @@ mod tests {
         let server = server(1);
         let long = "x".repeat(200);
         let longer = format!("{long}{}", "y".repeat(40));
-        for name in [&*long, &*longer, "a/b/c"] {
+        for name in [&*long, &*longer, "a/b/c", "a/b/C"] {
             git(server.path(), &["branch", name]);
         }
         let clone = cloned(server.path(), &[]);
         let mut mirror = mirror_of(clone.path(), server.path());
         let wanted = FetchedBranches {
-            branches: &["main", "a/b/c"],
-            own: Some(&long),
-            is_shallow: false,
+            branches: &["main", "a/b/c", "a/b/C", &long],
+            listed: Some("a/"),
         };
         for _ in 0..2 {
-            mirror.fetch(wanted).unwrap();
+            let listed = mirror.fetch(wanted).unwrap();
+            let listed: Vec<_> = listed.keys().map(String::as_str).collect();
+            assert_eq!(listed, ["a/b/C", "a/b/c"]);
             let tip = mirror.head("main");
             assert!(tip.is_some());
-            for name in [&*long, "a/b/c"] {
+            for name in [&*long, "a/b/c", "a/b/C"] {
                 assert_eq!(mirror.head(name), tip, "{name}");
             }
         }
@@ -792,8 +798,7 @@ mod tests {
         let mut mirror = mirror_of(clone.path(), server.path());
         let wanted = FetchedBranches {
             branches: &["main", "side"],
-            own: None,
-            is_shallow: false,
+            listed: None,
         };
         let error = mirror.fetch(wanted).unwrap_err();
         assert!(matches!(error, GitError::Remote { .. }), "{error}");

@@ -73,6 +73,7 @@ pub(crate) use mirror::{FetchedBranches, Mirror};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 pub(crate) use push::{NewCommit, NewFile, Pushed, RefUpdate};
 pub(crate) use remotes::HostedRepository;
+use remotes::Settings;
 
 use objects::IdleProcess;
 pub(crate) use objects::{Object, Objects, TreeFile};
@@ -98,6 +99,7 @@ pub(crate) struct Git {
     /// Whether a command with a connection may fetch missing objects of a partial clone.
     fetches_lazily: bool,
     idle: IdleProcess,
+    settings: Settings,
     /// The output that several sets share; `None` in a run for one set.
     kept: Option<Arc<Kept>>,
     /// The remote that missing contents are fetched from; `None`: they are an error.
@@ -171,6 +173,7 @@ impl Git {
             identity: None,
             fetches_lazily: true,
             idle: IdleProcess::default(),
+            settings: Settings::default(),
             kept: None,
             source: None,
             connections: Connections::default(),
@@ -186,16 +189,9 @@ impl Git {
 
     /// Whether this is a partial clone.
     fn is_partial(&self) -> Result<bool, GitError> {
-        let args = [
-            "--get-regexp",
-            "--null",
-            "--name-only",
-            r"^(extensions\.partialclone|remote\..*\.promisor|core\.bare)$",
-        ];
-        let (_, listed) = self.kept_output("config", &args, &[])?;
-        Ok(listed
-            .split(|b| *b == 0)
-            .any(|name| !name.is_empty() && name != b"core.bare"))
+        let is_promisor = |key: &str| key.starts_with("remote.") && key.ends_with(".promisor");
+        let mut keys = self.settings()?.iter().map(|setting| &*setting.key);
+        Ok(keys.any(|key| key == "extensions.partialclone" || is_promisor(key)))
     }
 
     /// The error of reading objects; in a partial clone, an error with the remedy.

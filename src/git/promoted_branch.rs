@@ -179,9 +179,11 @@ impl Git {
     /// The remote that a local branch pulls from.
     fn upstream_remote(&self, branch: &str) -> Result<Option<String>, GitError> {
         let key = format!("branch.{branch}.remote");
-        let (_, remote) = self.kept_output("config", &["--get", &key], &[1])?;
-        let remote = String::from_utf8_lossy(&remote).trim_end().to_owned();
-        Ok(Some(remote).filter(|remote| !remote.is_empty()))
+        let mut settings = self.settings()?.iter().rev();
+        let remote = settings.find(|setting| setting.key == key);
+        let remote = remote.and_then(|setting| setting.value.as_deref());
+        let remote = remote.map(|remote| String::from_utf8_lossy(remote).into_owned());
+        Ok(remote.filter(|remote| !remote.is_empty()))
     }
 
     /// The checked-out commit.
@@ -461,6 +463,7 @@ mod tests {
                 "upstream/main"
             );
             config("origin");
+            let git = Git::open(path).unwrap();
             assert!(git.known_default(None).is_err());
             let known = git.known_default(Some("upstream/main")).unwrap().unwrap();
             assert_eq!(known.name, "upstream/main");

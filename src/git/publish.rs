@@ -97,6 +97,7 @@ impl Git {
                 self.fetch_tracking(remote, branch)?;
                 Ok(Pushed::Done)
             }
+            Some(tip) if tip != parent => Ok(Pushed::Raced("the branch moved".to_owned())),
             _ => Ok(pushed),
         }
     }

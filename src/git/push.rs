@@ -114,7 +114,6 @@ impl Git {
             command: "fast-import",
             what: "no commit",
         })?;
-        self.run_checked("update-ref", &["-d", &reference], None)?;
         if new.is_signed {
             self.signed(new, id, &people)
         } else {
@@ -184,7 +183,10 @@ fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -
         text.extend(&file.content);
         text.push(b'\n');
     }
-    text.extend(b"get-mark :1\ndone\n");
+    text.extend(b"get-mark :1\n");
+    // The reference is only a name for git-fast-import: it is not written, because it is deleted before the end.
+    let zero = "0".repeat(new.parent.to_string().len());
+    text.extend(format!("reset {reference}\nfrom {zero}\n\ndone\n").bytes());
     text
 }
 
@@ -252,9 +254,13 @@ impl Mirror {
         self.git().push(FORGE, self.remote(), updates)
     }
 
-    /// The commits of branches on the server; a branch that is missing has none.
+    /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
     pub(crate) fn listed(&self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, GitError> {
-        let mut args = ["--quiet", "--end-of-options", FORGE]
+        if branches.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // Without `--heads`, the server lists the references of all pull requests.
+        let mut args = ["--quiet", "--heads", "--end-of-options", FORGE]
             .map(str::to_owned)
             .to_vec();
         args.extend(branches.iter().map(|branch| format!("{BRANCHES}{branch}")));

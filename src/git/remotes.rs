@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -24,6 +25,18 @@ const MAX_NAMES: usize = 1000;
 /// The time limit of one connection.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
+/// A setting of git.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// `section.name` or `section.subsection.name`; the section and the name are in lower case.
+    pub(super) key: String,
+    /// `None`: the file has only the key, which means `true`.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// The settings of a repository, read once for all of its handles.
+pub(super) type Settings = Arc<OnceLock<Vec<Setting>>>;
+
 /// The current branches and tags of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct References {
@@ -34,23 +47,30 @@ pub(crate) struct References {
 }
 
 impl Git {
+    /// The settings of the repository, of the user and of the system, in the order of their precedence: the last one of a key counts.
+    pub(super) fn settings(&self) -> Result<&[Setting], GitError> {
+        if let Some(known) = self.settings.get() {
+            return Ok(known);
+        }
+        let listed = self.output("config", &["--list", "--null"])?;
+        let entries = listed
+            .split(|byte| *byte == 0)
+            .filter(|entry| !entry.is_empty());
+        let settings = entries.map(|entry| {
+            let mut parts = entry.splitn(2, |byte| *byte == b'\n');
+            let key = parts.next().unwrap_or_default();
+            Setting {
+                key: String::from_utf8_lossy(key).into_owned(),
+                value: parts.next().map(<[u8]>::to_vec),
+            }
+        });
+        Ok(self.settings.get_or_init(|| settings.collect()))
+    }
+
     /// Lists the remotes.
     pub(crate) fn remotes(&self) -> Result<Vec<String>, GitError> {
-        // `--get-regexp` exits with 1 if nothing matches, so the pattern includes a key that always
-        // exists.
-        let args = [
-            "--get-regexp",
-            "--null",
-            "--name-only",
-            r"^(remote\..*\.url|core\.bare)$",
-        ];
-        let listed =
-            String::from_utf8_lossy(&self.kept_output("config", &args, &[])?.1).into_owned();
-        let mut names: Vec<String> = listed
-            .split('\0')
-            .filter_map(remote_name)
-            .map(str::to_owned)
-            .collect();
+        let keys = self.settings()?.iter().map(|setting| &*setting.key);
+        let mut names: Vec<String> = keys.filter_map(remote_name).map(str::to_owned).collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -171,23 +191,16 @@ impl Git {
 
     /// The remote of a partial clone (gitrepository-layout, partial clones).
     pub(crate) fn promisor_remote(&self) -> Result<Option<String>, GitError> {
-        let args = [
-            "--get-regexp",
-            "--null",
-            r"^(remote\..*\.(promisor|partialclonefilter)|core\.bare)$",
-        ];
-        let listed =
-            String::from_utf8_lossy(&self.kept_output("config", &args, &[])?.1).into_owned();
-        for entry in listed.split('\0') {
-            let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
+        for Setting { key, value } in self.settings()? {
             let setting = key
                 .strip_prefix("remote.")
                 .and_then(|key| key.rsplit_once('.'));
             let Some((remote, setting)) = setting else {
                 continue;
             };
-            let is_off = ["false", "no", "off", "0", ""].contains(&value.to_lowercase().as_str());
-            if setting != "promisor" || !is_off {
+            let value = value.as_deref().unwrap_or(b"true").to_ascii_lowercase();
+            let is_off = [&b"false"[..], b"no", b"off", b"0", b""].contains(&&*value);
+            if setting == "partialclonefilter" || setting == "promisor" && !is_off {
                 return Ok(Some(remote.to_owned()));
             }
         }
@@ -339,22 +352,10 @@ pub(crate) struct HostedRepository {
 impl Git {
     /// The URL of the remote `origin`. It may contain a password and must not be printed.
     pub(crate) fn origin(&self) -> Result<Option<String>, GitError> {
-        // `config --get` exits with 1 if the key is missing; a listing distinguishes that from a
-        // failure.
-        let listed = self.kept_output(
-            "config",
-            &[
-                "--get-regexp",
-                "--null",
-                r"^(remote\.origin\.url|core\.bare)$",
-            ],
-            &[],
-        );
-        let listed = String::from_utf8_lossy(&listed?.1).into_owned();
-        let url = listed
-            .split('\0')
-            .find_map(|entry| entry.strip_prefix("remote.origin.url\n"));
-        Ok(url.map(str::to_owned))
+        let mut settings = self.settings()?.iter();
+        let url = settings.find(|setting| setting.key == "remote.origin.url");
+        let url = url.and_then(|setting| setting.value.as_deref());
+        Ok(url.map(|url| String::from_utf8_lossy(url).into_owned()))
     }
 }
 

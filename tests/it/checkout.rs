@@ -650,6 +650,21 @@ fn pull_request_uses_the_forges_head() {
         git(&merge, &["fetch", "-q", "--unshallow", "origin"]);
         let document = open(&world, &merge, REV_B).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
+        // Also in a linked work tree.
+        let linked = world.path("clone-linked");
+        git(
+            &clone,
+            &[
+                "worktree",
+                "add",
+                "-q",
+                "--detach",
+                linked.to_str().unwrap(),
+            ],
+        );
+        std::os::unix::fs::symlink(world.path("images"), linked.join("images")).unwrap();
+        let document = open(&world, &linked, REV_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
         // A shallow one gets what it does not have from the forge, and stays shallow.
         let shallow = checkout(&world, "clone-s", Fetch::Merge);
         unreachable(&shallow);

@@ -101,8 +101,12 @@ fn planned(fleet: &Fleet) -> (f64, u64) {
 fn four_shards_plan_a_thousand_repositories() {
     let fleet = Fleet::new(thousand());
     let (seconds, most) = planned(&fleet);
-    let requests = fleet.forge.log().len();
-    println!("{seconds:.1} s, {most} KiB, {requests} requests");
+    let log = fleet.forge.log();
+    let (requests, bytes) = (
+        log.len(),
+        log.iter().map(|logged| logged.bytes).sum::<usize>(),
+    );
+    println!("{seconds:.1} s, {most} KiB, {requests} requests, {bytes} bytes");
     assert!(most <= 128 * 1024, "{most}");
     // Four of them are those of git for the history.
     assert!(requests <= 5200, "{requests}");

@@ -178,14 +178,14 @@ fn new_pull_request_needs_few_exchanges() {
         let (world, fake) = cloned(kind, "");
         run(&world, &promote(REV_B)).exits(0);
         let git = exchanges(&fake);
-        // A fetch has at most two requests after the list of references, a push has one.
+        // A list of the references, and a push.
         let of = |service: &str| git.iter().filter(|line| line.contains(service)).count();
         let connections = [
             "info/refs?service=git-upload-pack",
             "info/refs?service=git-receive-pack",
         ];
-        assert_eq!(connections.map(of), [2, 1], "{kind:?} {git:#?}");
-        assert!(git.len() <= 7, "{kind:?} {git:#?}");
+        assert_eq!(connections.map(of), [1, 1], "{kind:?} {git:#?}");
+        assert!(git.len() <= 4, "{kind:?} {git:#?}");
         let most = match kind {
             Kind::Github => 4,
             Kind::Gitea | Kind::Forgejo => 6,
@@ -342,6 +342,37 @@ fn answer(mut stream: impl Read + Write, files: &Path) -> std::io::Result<()> {
     stream.flush()
 }
 
+/// A proxy would read the token, and its loopback is another machine.
+#[test]
+fn no_proxy_is_used_for_loopback() {
+    let (world, fake) = cloned(Kind::Github, "");
+    configure(&world, "[http]\n\tproxy = http://127.0.0.1:1\n");
+    let environment = [
+        ("REPIN_FORGE_TOKEN", TOKEN),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("all_proxy", "http://127.0.0.1:1"),
+    ];
+    run_with(&world, &promote(REV_B), &environment).exits(0);
+    assert_eq!(fake.store().open_pulls().len(), 1);
+}
+
+#[test]
+fn outdated_clone_fetches_what_it_does_not_have() {
+    for kind in FORGES {
+        let (world, fake) = cloned(kind, "");
+        fake.store().push("main", "x", &[("README.md", "x\n")]);
+        run(&world, &promote(REV_B)).exits(0);
+        let git = exchanges(&fake);
+        // A list, a fetch of the missing commit, a fetch of its contents, and a push.
+        let of = |service: &str| git.iter().filter(|line| line.contains(service)).count();
+        let connections = [
+            "info/refs?service=git-upload-pack",
+            "info/refs?service=git-receive-pack",
+        ];
+        assert_eq!(connections.map(of), [3, 1], "{kind:?} {git:#?}");
+    }
+}
+
 /// The processes with this text in their environment.
 fn processes_with(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -367,12 +398,23 @@ fn until(what: &str, mut is_met: impl FnMut() -> bool) {
 
 #[test]
 fn signal_ends_the_processes_of_git() {
-    for service in [
-        "/info/refs?service=git-upload-pack",
-        "/info/refs?service=git-receive-pack",
+    for (method, service, signal, code) in [
+        (
+            "GET",
+            "/info/refs?service=git-upload-pack",
+            Signal::INT,
+            130,
+        ),
+        (
+            "GET",
+            "/info/refs?service=git-receive-pack",
+            Signal::TERM,
+            143,
+        ),
+        ("POST", "/git-receive-pack", Signal::TERM, 143),
     ] {
         let (world, fake) = cloned(Kind::Github, "");
-        fake.fault(("GET", service), 1, Fault::Hang);
+        fake.fault((method, service), 1, Fault::Hang);
         let mark = format!("MARK={}", world.root().display());
         let mut command = world.command(&promote(REV_B));
         command
@@ -390,8 +432,8 @@ fn signal_ends_the_processes_of_git() {
         let running = processes_with(&mark);
         let is_helper = |line: &String| line.contains("git-remote-http");
         assert!(running.iter().any(is_helper), "{running:#?}");
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
         until("the end of git", || processes_with(&mark).is_empty());
         // The next run finishes.
         fake.clear_faults();

@@ -209,7 +209,7 @@ fn unusable_tokens_and_projects_are_refused_before_any_write() {
         (
             |store| store.version = "16.3.9-ee",
             2,
-            "repin needs GitLab 16.4 or newer",
+            "version 16.3.9-ee is not supported: repin needs GitLab 16.4 or newer",
         ),
         (
             |store| store.gitlab.scopes = vec!["read_api", "write_repository"],
@@ -710,21 +710,35 @@ fn branch_that_moves_before_the_merge_is_not_merged() {
     assert!(fake.store().pulls[0].merged.is_none());
 }
 
+/// A project whose promotions have a title with this beginning.
+fn world_with_title(beginning: &str) -> (World, Fake) {
+    let (world, fake) = world_on("base: main");
+    let title = format!("promote: {{ title: '{beginning} {{name}} @{{revision}}' }}\n");
+    world.write("repin.yaml", world.read("repin.yaml") + &title);
+    hosted::publish(&world, &fake, "another title");
+    (world, fake)
+}
+
 #[test]
 fn title_like_a_draft_is_corrected() {
-    let (world, fake) = world_on("base: main");
-    world.write(
-        "repin.yaml",
-        world.read("repin.yaml") + "promote: { title: 'WIP: {name} @{revision}' }\n",
-    );
-    hosted::publish(&world, &fake, "another title");
-    run(&world, &PROMOTE).exits(0);
-    let title = fake.store().pulls[0].title.clone();
-    assert!(title.starts_with("WIP: "), "{title}");
-    let draft = ["promote", "--revision", REV_B, "--pr", "draft"];
-    run(&world, &draft).exits(0);
-    let title = fake.store().pulls[0].title.clone();
-    assert!(title.starts_with("Draft: WIP: "), "{title}");
+    for beginning in ["WIP:", "fixup!"] {
+        let (world, fake) = world_with_title(beginning);
+        run(&world, &PROMOTE).exits(0);
+        let title = fake.store().pulls[0].title.clone();
+        assert!(title.starts_with(beginning), "{title}");
+        let draft = ["promote", "--revision", REV_B, "--pr", "draft"];
+        run(&world, &draft).exits(0);
+        let title = fake.store().pulls[0].title.clone();
+        assert!(title.starts_with(&format!("Draft: {beginning}")), "{title}");
+    }
+}
+
+#[test]
+fn title_of_a_draft_is_never_ready() {
+    let (world, _fake) = world_with_title("Draft:");
+    let ready = ["promote", "--revision", REV_B, "--pr", "ready"];
+    let ran = run(&world, &ready).exits(1);
+    stderr_has(&ran, "its title begins like that of a draft");
 }
 
 // Trap 9: merge methods and squashing.
@@ -753,7 +767,9 @@ fn every_method_records_the_promotion() {
         ("merge", "default_off", true),
         ("merge", "always", false),
         ("rebase_merge", "default_on", false),
+        ("rebase_merge", "never", true),
         ("ff", "never", false),
+        ("ff", "always", false),
     ] {
         let (world, fake) = world_on("auto_merge: true");
         fake.store().gitlab.merge_method = method;
@@ -769,7 +785,8 @@ fn every_method_records_the_promotion() {
             Some(&merge),
             "{method} {squash}"
         );
-        assert_eq!(merge == commit, method == "ff", "{method}");
+        let is_head = method == "ff" && squash == "never";
+        assert_eq!(merge == commit, is_head, "{method} {squash}");
         let message = &store.commits[&merge].message;
         let title = format!("promote: test images @{REV_B}\n");
         assert!(message.starts_with(&title), "{method} {squash}: {message}");

@@ -60,11 +60,8 @@ fn resolve_shows_every_platform_without_checks() {
 #[test]
 fn dead_registry_is_one_error() {
     let world = world();
-    // Nothing listens at the port of a server that has stopped.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    // Nothing listens at this port.
+    let port = 1;
     world.replace(
         "repin.yaml",
         "oci:images",

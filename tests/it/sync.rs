@@ -407,6 +407,55 @@ fn refused_push_reports_the_missing_permission() {
 }
 
 #[test]
+fn refusals_of_a_push_have_their_remedy() {
+    for (text, remedy) in [
+        (
+            "GH013: Repository rule violations found for refs/heads/staging.",
+            "which rule set covers staging",
+        ),
+        ("no pushes on fridays", "a hook refuses pushes to staging"),
+    ] {
+        let world = repository();
+        elsewhere(&world, "main", &[("x", "1")]);
+        hook(&world, "pre-receive", &format!("echo '{text}' >&2; exit 1"));
+        let there = refs(&world);
+        let document = apply(&world).exits(1).json();
+        let error = &document["errors"][0];
+        assert!(error["message"].as_str().unwrap().contains(text), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(remedy), "{error}");
+        assert_eq!(refs(&world), there);
+    }
+}
+
+/// The branch on the server decides after a lost answer.
+#[test]
+fn lost_answer_to_a_push_is_settled() {
+    let apply = [&SYNC[..], &["--apply", "--format", "json"]].concat();
+    for (fault, code, state) in [
+        (Fault::Silence, 0, "fast_forwarded"),
+        (Fault::Instead(error(502, "bad gateway")), 3, ""),
+    ] {
+        let (world, fake) = hosted(Kind::Github, "sync_targets: [staging]");
+        fake.store().push("main", "x", &[("f", "1")]);
+        let head = fake.store().refs["main"].clone();
+        let branch = fake.store().refs["main"].clone();
+        fake.store().refs.insert("staging".to_owned(), branch);
+        fake.store().push("main", "x", &[("f", "2")]);
+        fake.fault(("POST", "/git-receive-pack"), 1, fault);
+        let document = run(&world, &apply).exits(code).json();
+        let newest = fake.store().refs["main"].clone();
+        if code == 0 {
+            assert_eq!(document["state"], state, "{document}");
+            assert_eq!(fake.store().refs["staging"], newest);
+        } else {
+            assert_eq!(fake.store().refs["staging"], head);
+            let hint = document["errors"][0]["hint"].as_str().unwrap();
+            assert_eq!(hint, "run the command again");
+        }
+    }
+}
+
+#[test]
 fn rejected_credentials_are_denied() {
     for (status, says) in [(401, "could not read Username"), (403, "403")] {
         let world = repository();

@@ -200,7 +200,7 @@ fn forge_base_is_compared_before_the_first_write() {
 }
 
 /// Variables that no other server and no container may receive.
-const NEVER: [&str; 12] = [
+const NEVER: [&str; 15] = [
     "REPIN_FORGE_TOKEN",
     "REPIN_FORGE_TOKEN_FILE",
     "GITHUB_TOKEN",
@@ -213,6 +213,9 @@ const NEVER: [&str; 12] = [
     "ACTIONS_RUNTIME_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "DOCKER_AUTH_CONFIG",
+    "CI_REGISTRY_PASSWORD",
+    "CI_DEPENDENCY_PROXY_PASSWORD",
+    "CI_REPOSITORY_URL",
 ];
 
 #[test]

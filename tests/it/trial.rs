@@ -283,9 +283,10 @@ fn interrupt_stops_the_container() {
         &[],
     );
     let mark = world.path("started");
-    // A unique name of the process, to find it.
+    // An argument of only this process, to find it.
+    let seconds = format!("987.{}", std::process::id());
     let script = format!(
-        "[ $1 = run ] || exit 0; touch {}; exec sleep 987.125",
+        "[ $1 = run ] || exit 0; touch {}; exec sleep {seconds}",
         mark.display()
     );
     let path = engine(&world, &script);
@@ -313,7 +314,7 @@ fn interrupt_stops_the_container() {
             "{stderr}"
         );
         assert_eq!(world.read(".github/workflows/b.yml"), before);
-        assert_eq!(processes("987.125"), Vec::<String>::new());
+        assert_eq!(processes(&seconds), Vec::<String>::new());
         fs::remove_file(&mark).unwrap();
     }
 }

@@ -3,7 +3,10 @@
 //! Determines the files that a pull request and its base have both changed, for forges that do not list
 //! conflicts.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use crate::{
     base::{
@@ -16,10 +19,13 @@ use crate::{
         Pull, Repo, UnusedBranch,
         fleet::{Contents, RepositoryState},
     },
-    git::{NewFile, Tree, TreeEntry, blob_id},
+    git::{NewFile, ObjectId, Tree, TreeEntry, blob_id},
 };
 
-use super::content::{Content, ForgeRepository};
+use super::{
+    content::{Content, ForgeRepository},
+    own_branches::PREFIX,
+};
 
 /// The repository, its base branch's head, and that head's files.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub(crate) struct Base {
     is_surveyed: bool,
     /// The branch of the set if neither it nor a pull request from it exists.
     unused: Option<(String, UnusedBranch)>,
+    /// The heads of repin's own branches; `None`: they were not listed.
+    pub own_branches: Option<BTreeMap<String, ObjectId>>,
 }
 
 impl Base {
@@ -50,7 +58,8 @@ impl Base {
             None => (forge.repository().await?, None),
         };
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
-        content.fetch(&[&branch], own).await?;
+        let branches: Vec<_> = [&*branch].into_iter().chain(own).collect();
+        let own_branches = content.fetch_and_list(&branches, PREFIX).await?;
         let head = content.head(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let reason = format!("{} has no branch {branch}", repo.full_name);
@@ -73,6 +82,7 @@ impl Base {
             contents: HashMap::new(),
             is_surveyed: false,
             unused,
+            own_branches: Some(own_branches),
         })
     }
 
@@ -99,6 +109,7 @@ impl Base {
                 };
                 (branch.to_owned(), unused)
             }),
+            own_branches: None,
         }
     }
 
@@ -252,7 +263,7 @@ pub(super) async fn changed_on_both_sides(
     content: &Content,
     pull: &Pull,
 ) -> Result<Vec<String>, Error> {
-    content.fetch(&[&pull.base, &pull.head], None).await?;
+    content.fetch(&[&pull.base, &pull.head]).await?;
     let Some(base) = content.head(&pull.base).await? else {
         return Ok(Vec::new());
     };
@@ -317,6 +328,7 @@ mod tests {
             tree: Rc::new(commits.tree("m0")),
             contents: HashMap::new(),
             is_surveyed: false,
+            own_branches: None,
             unused: None,
         }
     }

@@ -113,7 +113,7 @@ pub(crate) async fn compare(
     let ForgeRepository { forge, content } = repository;
     // The forge reports that the repository was renamed, or that the token may not read it.
     forge.repository().await?;
-    content.fetch(&[between.to, between.from], None).await?;
+    content.fetch(&[between.to, between.from]).await?;
     let Some(to) = content.head(between.to).await? else {
         return Ok(Compared::NoBranch(between.to.to_owned()));
     };

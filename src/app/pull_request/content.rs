@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     base::{error::Error, http::Policy, text::size},
-    forge::{Forge, RefusedPush, is_workflow},
+    forge::{Forge, PushedBranch, RefusedPush, is_workflow},
     git::{
         Comparison, Connections, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId,
         Pushed, RefUpdate, Remote, Tree,
@@ -114,49 +114,64 @@ impl Content {
         }
     }
 
-    /// Fetches branches with their history; `own`: a branch that usually does not exist.
-    pub(crate) async fn fetch(&self, branches: &[&str], own: Option<&str>) -> Result<(), Error> {
-        self.fetch_with(branches, own, false).await
+    /// Fetches branches with their history.
+    pub(crate) async fn fetch(&self, branches: &[&str]) -> Result<(), Error> {
+        self.fetch_with(branches, None).await.map(drop)
     }
 
-    /// Fetches the head of a branch without its history. Only for content in a temporary directory: others would miss
-    /// the history.
-    pub(crate) async fn fetch_head(&self, branch: &str) -> Result<(), Error> {
-        self.fetch_with(&[branch], None, true).await
+    /// Fetches branches as [`Self::fetch`] does, and returns the heads of the branches whose names begin with `prefix`.
+    pub(crate) async fn fetch_and_list(
+        &self,
+        branches: &[&str],
+        prefix: &str,
+    ) -> Result<BTreeMap<String, ObjectId>, Error> {
+        self.fetch_with(branches, Some(prefix)).await
     }
 
     async fn fetch_with(
         &self,
         branches: &[&str],
-        own: Option<&str>,
-        is_shallow: bool,
-    ) -> Result<(), Error> {
+        listed: Option<&str>,
+    ) -> Result<BTreeMap<String, ObjectId>, Error> {
         let names: Vec<_> = branches.iter().map(|name| (*name).to_owned()).collect();
-        let own = own.map(str::to_owned);
-        let all: Vec<_> = names.iter().chain(&own).cloned().collect();
+        let listed = listed.map(str::to_owned);
         let packs = self.place.directory.join(".git/objects/pack");
         let (start, before) = (Instant::now(), packed_bytes(&packs));
         let fetched = self.repeat(move |mirror| {
             let branches: Vec<_> = names.iter().map(String::as_str).collect();
             mirror.fetch(FetchedBranches {
                 branches: &branches,
-                own: own.as_deref(),
-                is_shallow,
+                listed: listed.as_deref(),
             })
         });
-        fetched
+        let listed = fetched
             .await
-            .map_err(|error| self.not_fetched(&all.join(", "), error))?;
+            .map_err(|error| self.not_fetched(&branches.join(", "), error))?;
         let bytes = packed_bytes(&packs).saturating_sub(before);
         let note = slow_fetch(start.elapsed(), bytes, &self.place.remote.url);
         self.place.notes.notify(note);
-        Ok(())
+        Ok(listed)
     }
 
     /// Fetches a commit of a branch with its history, as the head of the branch.
     pub(crate) async fn fetch_commit(&self, branch: &str, commit: &str) -> Result<(), Error> {
+        self.fetch_commit_with(branch, commit, false).await
+    }
+
+    /// Fetches a commit of a branch without its history. Only for content in a temporary directory: others would miss
+    /// the history.
+    pub(crate) async fn fetch_only_commit(&self, branch: &str, commit: &str) -> Result<(), Error> {
+        self.fetch_commit_with(branch, commit, true).await
+    }
+
+    async fn fetch_commit_with(
+        &self,
+        branch: &str,
+        commit: &str,
+        is_shallow: bool,
+    ) -> Result<(), Error> {
         let (name, commit) = (branch.to_owned(), object_id(commit)?);
-        let fetched = self.repeat(move |mirror| mirror.fetch_commit(&name, &commit));
+        let fetched = self.repeat(move |mirror| mirror.fetch_commit(&name, &commit, is_shallow));
         fetched
             .await
             .map_err(|error| self.not_fetched(branch, error))
@@ -193,7 +208,7 @@ impl Content {
     /// The head of a branch, as the last fetch of it showed it; it is fetched if there was none.
     pub(crate) async fn head(&self, branch: &str) -> Result<Option<String>, Error> {
         if !self.has_fetched(branch)? {
-            self.fetch(&[branch], None).await?;
+            self.fetch(&[branch]).await?;
         }
         let head = self.with(|mirror| Ok(mirror.head(branch)))?;
         Ok(head.map(|head| head.to_string()))
@@ -217,7 +232,7 @@ impl Content {
         let fetched = opened.fetched();
         opened.discard()?;
         let fetched: Vec<_> = fetched.iter().map(String::as_str).collect();
-        self.fetch(&fetched, None).await
+        self.fetch(&fetched).await
     }
 
     /// All files of a commit.
@@ -295,7 +310,7 @@ impl Content {
                 message,
                 is_denied,
                 changes_workflows: paths.iter().any(|path| is_workflow(path)),
-                is_base: false,
+                target: PushedBranch::Own,
             };
             refused.error(forge)
         };
@@ -335,13 +350,14 @@ impl Content {
     /// Merges the branch `from` into the branch `to` on the server; without `apply`, tests it.
     pub(crate) async fn sync(
         &self,
-        from: &str,
-        to: &str,
+        [from, to]: [String; 2],
         apply: bool,
+        refused: impl Fn(&str) -> Error + Send + 'static,
     ) -> Result<SyncOutcome, Error> {
-        let (from, to) = (from.to_owned(), to.to_owned());
-        let synced =
-            self.run(move |mirror| Ok(merge::sync(SyncSite::Forge(mirror), &from, &to, apply)));
+        let synced = self.run(move |mirror| {
+            let site = SyncSite::Forge(mirror);
+            Ok(merge::sync(site, [&from, &to], apply, refused))
+        });
         synced.await?
     }
 
@@ -359,16 +375,6 @@ impl Content {
         let listed = self.repeat(move |mirror| mirror.listed(&[&name])).await;
         let listed = listed.map_err(|error| self.not_fetched(branch, error))?;
         Ok(listed.get(branch).copied())
-    }
-
-    /// The commits on the server now of the branches whose names begin with `prefix`.
-    pub(crate) async fn listed_below(
-        &self,
-        prefix: &str,
-    ) -> Result<BTreeMap<String, ObjectId>, Error> {
-        let pattern = format!("{prefix}*");
-        let listed = self.repeat(move |mirror| mirror.listed(&[&pattern])).await;
-        listed.map_err(|error| self.not_fetched(prefix, error))
     }
 
     async fn pause_before_retry(&self, failed: u32) -> bool {

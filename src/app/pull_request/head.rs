@@ -135,7 +135,7 @@ pub(crate) fn wrong_branches(pull: &Pull, branch: &str, base: &str) -> Option<St
 
 impl ApprovedSet<'_> {
     async fn verify(&self, content: &Content, pull: &Pull) -> Result<HeadVerdict, Error> {
-        content.fetch(&[&pull.base, &pull.head], None).await?;
+        content.fetch(&[&pull.base, &pull.head]).await?;
         let Some(base) = content.head(&pull.base).await? else {
             return Ok(HeadVerdict::Lagging);
         };

@@ -369,7 +369,7 @@ pub(crate) async fn permits(
 ) -> Result<(), Error> {
     let content = &repository.content;
     let what = format!("{} ({})", pull.name(), pull.url);
-    content.fetch(&[&pull.base, &pull.head], None).await?;
+    content.fetch(&[&pull.base, &pull.head]).await?;
     let compared = match content.head(&pull.base).await? {
         Some(base) => content.compare(&base, &pull.head).await?,
         None => Comparison::Absent,

@@ -3,6 +3,8 @@
 //! A branch is repin's own if the configuration gives it to the set of its pull request, below [`PREFIX`]. It is deleted by a
 //! push with a lease, and only at the commit that was merged: a later commit is the work of a person.
 
+use std::collections::BTreeMap;
+
 use super::{
     content::{ForgeRepository, PushOutcome},
     head,
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// The prefix of the branches that repin deletes.
-const PREFIX: &str = "repin/";
+pub(super) const PREFIX: &str = "repin/";
 
 /// The maximum number of branches for which a run requests the pull requests.
 const MAX_BRANCHES: usize = 20;
@@ -36,14 +38,19 @@ pub(crate) async fn delete_merged(
     Ok(!is_used(&pull.head, &open) && delete(repository, pull, head).await?)
 }
 
-/// Deletes the branches of merged pull requests of the set, except `current`; returns their names.
+/// Deletes the branches of merged pull requests of the set, except `current`; returns their names. `listed`: repin's own
+/// branches, if they are known.
 pub(crate) async fn delete_earlier(
     repository: &ForgeRepository,
     config: &Config,
+    listed: Option<&BTreeMap<String, ObjectId>>,
     current: &str,
 ) -> Result<Vec<String>, Error> {
     let ForgeRepository { forge, content } = repository;
-    let mut branches = content.listed_below(PREFIX).await?;
+    let mut branches = match listed {
+        Some(listed) => listed.clone(),
+        None => content.fetch_and_list(&[], PREFIX).await?,
+    };
     branches.retain(|name, _| name != current && config.has_branch(name));
     let mut deleted = Vec::new();
     if branches.is_empty() {

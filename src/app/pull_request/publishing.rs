@@ -116,7 +116,7 @@ impl CommitOnBase<'_> {
                 return Err(error);
             }
         };
-        content.fetch(&[&temporary], None).await?;
+        content.fetch(&[&temporary]).await?;
         if content.head(&temporary).await?.as_ref() != Some(&commit) {
             let reason = "another run moved the temporary branch for signed commits";
             return Ok(PushOutcome::Raced(reason.to_owned()));

@@ -124,7 +124,7 @@ impl Commits {
         };
         let content = Content::new(place, once, SystemTime::now);
         let branches: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-        content.fetch(&branches, None).await.unwrap();
+        content.fetch(&branches).await.unwrap();
         Repository {
             content,
             ids,

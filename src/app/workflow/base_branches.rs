@@ -187,7 +187,7 @@ impl ForgeBranches {
         if !names.is_empty() {
             let wanted: Vec<_> = names.iter().map(String::as_str).collect();
             let work = async {
-                head.content.fetch(&wanted, None).await?;
+                head.content.fetch(&wanted).await?;
                 let mut fetched = Vec::new();
                 for name in &wanted {
                     fetched.push(head.content.head(name).await?);

@@ -11,6 +11,8 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -19,6 +21,9 @@ use crate::git;
 
 /// The report before the first change.
 const NOTHING: &str = "nothing was changed";
+
+/// The maximum number of attempts to remove a temporary directory.
+const MAX_REMOVALS: u32 = 25;
 
 /// The effect of a signal.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,8 +142,14 @@ impl Interruption {
     fn exit(&self, state: &State, signal: i32) {
         git::stop_all();
         for directory in &state.temporary {
-            // A directory that its owner removed is missing.
-            let _ = fs::remove_dir_all(directory);
+            // A process of git that is ending may still write. A directory that its owner removed is missing.
+            for _ in 0..MAX_REMOVALS {
+                let _ = fs::remove_dir_all(directory);
+                if !directory.exists() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
         }
         (self.report)(&Event::Exit {
             signal,

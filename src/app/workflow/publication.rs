@@ -379,9 +379,12 @@ fn delete_earlier(publication: &Publication<'_>, services: &Services) {
     if !config.forge_or_default().delete_branch {
         return;
     }
-    let repository = &publication.head.repository;
+    let head = publication.head;
+    let repository = &head.repository;
     let merged = format!("merged {}s", repository.forge.words().pull_request);
-    let work = own_branches::delete_earlier(repository, config, &publication.document.branch);
+    let listed = head.base.own_branches.as_ref();
+    let current = &publication.document.branch;
+    let work = own_branches::delete_earlier(repository, config, listed, current);
     match services.wait(work, "deleting merged branches") {
         Ok(deleted) if deleted.is_empty() => {}
         Ok(deleted) => services.console.note(&format!(

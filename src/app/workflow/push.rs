@@ -9,7 +9,7 @@ use crate::{
         untrusted::{plain, shell},
     },
     config::Config,
-    forge::RefusedPush,
+    forge::{PushedBranch, RefusedPush},
     git::{Branch, Git, GitError, ObjectId, Pushed},
 };
 
@@ -77,7 +77,7 @@ impl PushTarget {
                 is_denied,
                 // git has no token of repin.
                 changes_workflows: false,
-                is_base: true,
+                target: PushedBranch::Base,
             }
             .error(&plain(&self.remote))
         };

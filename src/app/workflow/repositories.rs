@@ -178,12 +178,9 @@ pub(super) fn target(
             let Some(hosted) = HostedRepository::parse(location) else {
                 return Ok(None);
             };
-            let is_configured = |api: &Url| match &hosted.web {
-                Some(web) => Url::parse(web).is_ok_and(|web| web.origin() == api.origin()),
-                None => api.host_str() == Some(&*hosted.host),
-            };
             let configured = configured_forge(config).ok();
-            let configured = configured.filter(|(_, api)| is_configured(api));
+            let configured =
+                configured.filter(|(kind, api)| Target::is_on_server(*kind, api, &hosted));
             let public = Target::public_api(Some(location)).ok();
             let known = configured.or(public);
             Ok(known.and_then(|(kind, api)| Target::hosted(kind, api, &hosted)))
@@ -278,6 +275,26 @@ mod tests {
             let api = found.map(|target| target.api.to_string());
             assert_eq!(api.as_deref(), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn server_of_a_tenant_is_that_of_its_api() {
+        let config = config(
+            "forge: { url: 'https://api.acme.ghe.com' }\nsource: 'https://acme.ghe.com/acme/app'\n",
+        );
+        for source in [
+            "https://acme.ghe.com/acme/app",
+            "git@acme.ghe.com:acme/app.git",
+        ] {
+            let location = SourceRepository::Location(source.to_owned());
+            let found = target(&location, &config).unwrap().unwrap();
+            assert_eq!(found.api.as_str(), "https://api.acme.ghe.com/", "{source}");
+            let page = comparison_page(source, "a", "b", &config);
+            let expected = "https://acme.ghe.com/acme/app/compare/a...b";
+            assert_eq!(page.as_deref(), Some(expected), "{source}");
+        }
+        let other = SourceRepository::Location("https://api.acme.ghe.com/acme/app".to_owned());
+        assert!(target(&other, &config).unwrap().is_none());
     }
 
     #[test]

@@ -106,6 +106,10 @@ pub(crate) fn job_secrets() -> impl Iterator<Item = &'static str> {
         "ACTIONS_ID_TOKEN_REQUEST_URL",
         "ACTIONS_RUNTIME_TOKEN",
         "DOCKER_AUTH_CONFIG",
+        // They contain the value of CI_JOB_TOKEN (https://docs.gitlab.com/ci/variables/predefined_variables/).
+        "CI_REGISTRY_PASSWORD",
+        "CI_DEPENDENCY_PROXY_PASSWORD",
+        "CI_REPOSITORY_URL",
     ])
 }
 

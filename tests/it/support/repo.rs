@@ -232,7 +232,8 @@ impl Repo {
             "-c",
             "commit.gpgSign=false",
         ]);
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+        let settings = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/gitconfig");
+        git.env("GIT_CONFIG_GLOBAL", settings)
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env("LC_ALL", "C");
         git.env("GIT_AUTHOR_DATE", &date)

@@ -363,6 +363,9 @@ static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
         .unwrap_or_else(|| "git".into())
 });
 
+/// The configuration of git that tests use instead of the user's.
+pub const GIT_SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/gitconfig");
+
 /// Runs git in a directory without the caller's configuration; returns its output.
 pub fn git(directory: &Path, args: &[&str]) -> String {
     git_at(directory, args, "2026-01-02T03:04:05Z")
@@ -376,7 +379,7 @@ pub fn git_at(directory: &Path, args: &[&str], date: &str) -> String {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     for (name, value) in [
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_GLOBAL", GIT_SETTINGS),
         ("GIT_CONFIG_SYSTEM", "/dev/null"),
         ("GIT_AUTHOR_NAME", "A"),
         ("GIT_AUTHOR_EMAIL", "a@example.com"),

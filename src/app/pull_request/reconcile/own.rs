@@ -203,7 +203,7 @@ impl Reconcile<'_> {
     /// Opens a new pull request for the branch, which is updated first.
     async fn replace(&mut self) -> Result<Step, Error> {
         let branch = self.proposal.branch;
-        self.content.fetch(&[], Some(branch)).await?;
+        self.content.fetch(&[branch]).await?;
         let old_head = match self.content.compare(&self.base.head, branch).await? {
             Comparison::Absent => None,
             Comparison::Unrelated(head) => {
@@ -448,9 +448,8 @@ impl Reconcile<'_> {
             return Ok((step, PullsBefore::UpTo(unused.newest_pull)));
         }
         if round > 1 || base.is_surveyed() {
-            let branches = [&*base.branch];
-            let own = Some(self.proposal.branch);
-            self.content.fetch(&branches, own).await?;
+            let branches = [&*base.branch, self.proposal.branch];
+            self.content.fetch(&branches).await?;
             if self.content.head(&base.branch).await?.as_ref() != Some(&base.head) {
                 return Ok((Step::BaseMoved, PullsBefore::Listed(Vec::new())));
             }
@@ -466,7 +465,8 @@ impl Reconcile<'_> {
         let base = &self.base.branch;
         // The history that a plan needed has the head. The push is refused if the branch moved since.
         if !self.content.has_fetched(base)? {
-            self.content.fetch_head(base).await?;
+            let head = &self.base.head;
+            self.content.fetch_only_commit(base, head).await?;
         }
         if self.content.head(base).await?.as_ref() != Some(&self.base.head) {
             return Ok(Step::BaseMoved);

@@ -267,10 +267,10 @@ fn push_planned(process: &Process, revision: &str) -> String {
 async fn new_pull_request_costs_few_requests() {
     const COUNT: usize = 20;
     for (kind, plan, most, writes) in [
-        (Kind::Github, 220, 9, 3),
-        (Kind::Gitea, 600, 9, 3),
-        (Kind::Forgejo, 600, 9, 3),
-        (Kind::Gitlab, 800, 8, 2),
+        (Kind::Github, 220, 8, 3),
+        (Kind::Gitea, 600, 8, 3),
+        (Kind::Forgejo, 600, 8, 3),
+        (Kind::Gitlab, 800, 7, 2),
     ] {
         let process = Process::new(kind, COUNT);
         for number in 0..COUNT {

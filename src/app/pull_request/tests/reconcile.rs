@@ -512,7 +512,7 @@ async fn error_states_whether_something_was_begun() {
         let fake = super::forge::fake(kind);
         fake.fault(("POST", "/git-receive-pack"), 99, Fault::Silence);
         let refs = ("GET", "/info/refs?service=git-upload-pack");
-        fake.fault_after(2, refs, 99, Fault::Instead(broken()));
+        fake.fault_after(3, refs, 99, Fault::Instead(broken()));
         assert!(failed(&fake, REQUEST).await.may_have_changed, "{kind:?}");
         // A refused push.
         let fake = super::forge::fake(kind);

@@ -282,7 +282,8 @@ async fn conflict_without_files_counts_after_a_delay() {
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
     assert_eq!(
         count(&fake, "/info/refs?service=git-upload-pack"),
-        1,
+        // A list and a fetch.
+        2,
         "{:#?}",
         fake.asked()
     );

@@ -275,8 +275,7 @@ fn known_target(address: &str, config: &Config) -> Option<Target> {
     } else {
         let forge = config.forge.as_ref().filter(|forge| forge.url.is_some())?;
         let (kind, api) = Target::api(&forge.address(), None).ok()?;
-        let web = reqwest::Url::parse(web).ok()?;
-        if web.origin() != api.origin() {
+        if !Target::is_on_server(kind, &api, &hosted) {
             return None;
         }
         (kind, api)

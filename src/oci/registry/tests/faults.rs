@@ -541,12 +541,9 @@ async fn requested_pause_is_respected() {
 
 #[tokio::test]
 async fn unreachable_registry_is_tried_five_times() {
-    let host = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    let error = resolved(&source(settings(&[]), &host, "team/app"), "one")
+    // Nothing listens at this port.
+    let host = "127.0.0.1:1";
+    let error = resolved(&source(settings(&[]), host, "team/app"), "one")
         .await
         .unwrap_err();
     assert_eq!(error.class, Class::Unavailable);

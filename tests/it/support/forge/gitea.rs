@@ -84,7 +84,6 @@ pub struct Settings {
     /// Branches that were pushed to with a commit that starts `on: push` workflows.
     pub started: Vec<String>,
     /// Tags with a broken row in the database.
-    pub broken_tags: BTreeSet<String>,
     /// The style that was requested last.
     pub asked_style: String,
     /// The numbers of labels that were put on.
@@ -120,7 +119,6 @@ impl Default for Settings {
             hook: None,
             times: BTreeMap::new(),
             started: Vec::new(),
-            broken_tags: BTreeSet::new(),
             asked_style: String::new(),
             put_on: Vec::new(),
             racing: false,
@@ -182,7 +180,6 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
             Some(id) => Reply::json(200, branch(store, rest, &id)),
             None => not_found(),
         },
-        ("POST", "branches") => make_branch(store, asked),
         ("DELETE", "branches") => delete(store, rest),
         ("GET", "git") if rest.starts_with("refs/pull/") => pull_refs(store, rest),
         ("GET", "git") if rest.starts_with("commits/") => store
@@ -208,7 +205,6 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
         (_, "pulls") => pulls(store, asked, rest),
         (_, "issues") => issues(store, asked, rest),
         (_, "labels") => labels(store, asked),
-        (_, "tags") => tags(store, asked, rest),
         _ => not_found(),
     }
 }
@@ -320,24 +316,6 @@ fn branch(store: &Store, name: &str, id: &str) -> Value {
 fn branches(store: &Store, asked: &Asked) -> Reply {
     let rows = store.refs.iter().map(|(name, id)| branch(store, name, id));
     page(asked, rows.collect(), ("limit", PAGE, true))
-}
-
-/// Seen on both: of four at once one is 201 and the others 500; later ones are 409.
-fn make_branch(store: &mut Store, asked: &Asked) -> Reply {
-    let name = asked.text("new_branch_name").to_owned();
-    if store.refs.contains_key(&name) {
-        return if store.gitea.racing {
-            error(500, "UNIQUE constraint failed: branch.repo_id, branch.name")
-        } else {
-            error(409, "The branch already exists.")
-        };
-    }
-    let Some(from) = store.seen(asked.text("old_branch_name")) else {
-        return not_found();
-    };
-    let row = branch(store, &name, &from);
-    store.refs.insert(name, from);
-    Reply::json(201, row)
 }
 
 /// Seen: a workflow that does not exist is 404 on Gitea, and 500 on Forgejo. Gitea has the endpoint
@@ -859,43 +837,6 @@ fn put_on(store: &mut Store, asked: &Asked, number: u64) -> Reply {
         .map(|name| json!({"id": 1, "name": name}))
         .collect();
     Reply::json(200, rows.into())
-}
-
-/// Seen: of four at once one is 201, with the message of any of them, and the others 500; from then
-/// on the tag exists, and cannot be replaced or deleted.
-fn tags(store: &mut Store, asked: &Asked, name: &str) -> Reply {
-    match asked.method.as_str() {
-        "POST" => {
-            assert!(store.commits.contains_key(asked.text("target")));
-            let name = asked.text("tag_name").to_owned();
-            let there = store.marks.contains_key(&name);
-            if there && !store.gitea.racing && !store.gitea.broken_tags.contains(&name) {
-                return error(409, "tag already exists");
-            }
-            let word = asked.text("message").to_owned();
-            if !there {
-                store.marks.insert(name, word);
-                return Reply::json(201, json!({}));
-            }
-            if store.gitea.racing {
-                store.marks.insert(name.clone(), word);
-            }
-            store.gitea.broken_tags.insert(name);
-            error(
-                500,
-                "UNIQUE constraint failed: release.repo_id, release.tag_name",
-            )
-        }
-        "GET" => match store.marks.get(name) {
-            Some(word) => Reply::json(200, json!({"name": name, "message": format!("{word}\n")})),
-            None => not_found(),
-        },
-        _ if store.gitea.broken_tags.contains(name) => not_found(),
-        _ => match store.marks.remove(name) {
-            Some(_) => Reply::json(204, Value::Null),
-            None => not_found(),
-        },
-    }
 }
 
 /// Seen: 403 for a token without the scope.

@@ -14,6 +14,7 @@ use crate::{
         untrusted::plain,
     },
     config::Config,
+    forge::{PushedBranch, RefusedPush},
     git::merge::{self, SyncOutcome, SyncSite},
 };
 
@@ -48,13 +49,28 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         ));
     }
     let (from, to) = (branches.from.clone(), branches.to.clone());
+    let receiver = match &repository {
+        Some(repository) => repository.forge.name(),
+        None => "origin",
+    };
+    let branch = to.clone();
+    let refused = move |message: &str| {
+        let refused = RefusedPush {
+            branch: &branch,
+            message,
+            is_denied: false,
+            changes_workflows: false,
+            target: PushedBranch::Synced,
+        };
+        refused.error(receiver)
+    };
     let result = match (repository, git) {
         (Some(repository), _) => {
-            let work = repository.content.sync(&from, &to, apply);
+            let work = repository.content.sync([from, to], apply, refused);
             cx.services.wait(work, &message)
         }
         (None, Ok(git)) => {
-            let merge = move || merge::sync(SyncSite::Clone(&git), &from, &to, apply);
+            let merge = move || merge::sync(SyncSite::Clone(&git), [&from, &to], apply, refused);
             let work = async { tokio::task::spawn_blocking(merge).await };
             let ended = cx.services.wait(work, &message);
             ended.map_err(|error| {

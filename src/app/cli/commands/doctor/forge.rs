@@ -291,10 +291,11 @@ impl Ready {
 
     /// The head of a branch, and its tree.
     async fn head(&self, branch: &str) -> Result<Option<(String, Rc<Tree>)>, Error> {
-        self.content.fetch_head(branch).await?;
-        let Some(head) = self.content.head(branch).await? else {
+        let Some(head) = self.content.listed(branch).await? else {
             return Ok(None);
         };
+        let head = head.to_string();
+        self.content.fetch_only_commit(branch, &head).await?;
         let tree = self.content.tree(&head)?;
         Ok(Some((head, tree)))
     }

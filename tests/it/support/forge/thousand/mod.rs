@@ -96,6 +96,8 @@ pub struct Logged {
     pub request: String,
     pub write: bool,
     pub status: u16,
+    /// Of the bodies of the request and the response.
+    pub bytes: usize,
     /// Whether the client was still required to wait.
     pub parked: bool,
 }
@@ -265,9 +267,9 @@ impl Shared {
         }
         let number = self.about(asked);
         let outcome = self.outcome(asked, number, write, at);
-        let status = match &outcome {
-            Outcome::Answer(reply) => reply.status,
-            Outcome::Hang => 0,
+        let (status, received) = match &outcome {
+            Outcome::Answer(reply) => (reply.status, reply.body.len()),
+            Outcome::Hang => (0, 0),
         };
         let mut request = asked.to_string();
         if asked.path.ends_with("/graphql") {
@@ -279,6 +281,7 @@ impl Shared {
             request,
             write,
             status,
+            bytes: asked.bytes.len() + received,
             parked,
         });
         match outcome {
