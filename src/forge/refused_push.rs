@@ -23,8 +23,8 @@ pub(crate) enum PushedBranch {
     Own,
     /// The base branch itself, by a commit of a clone with the credentials of git.
     Base,
-    /// A long-lived branch, which `branch sync` merges into.
-    Synced,
+    /// A long-lived branch, which `branch sync` merges into with these credentials.
+    Synced(&'static str),
 }
 
 /// The cause of a refusal.
@@ -92,6 +92,19 @@ impl RefusedPush<'_> {
             cause = Some(Cause::Permission);
         }
         let error = Error::about(Class::Refused, &what, *message);
+        if let (PushedBranch::Synced(credentials), Some(cause)) = (self.target, cause)
+            && matches!(cause, Cause::Rules | Cause::Protection | Cause::Permission)
+        {
+            let is_denied = cause != Cause::Rules;
+            let class = if is_denied {
+                Class::Denied
+            } else {
+                Class::Refused
+            };
+            return error.class(class).help(format!(
+                "give {credentials} `contents: write` (Gitea: write:repository; GitLab: write_repository), and let their owner push to {branch} in its rule sets and its protection"
+            ));
+        }
         match cause {
             Some(Cause::Workflows) => workflows::missing_permission(&what, message),
             Some(Cause::Archived) => Error::about(Class::Denied, what, format!("{ARCHIVED}: {message}"))
@@ -104,12 +117,6 @@ impl RefusedPush<'_> {
             Some(Cause::Protection | Cause::Permission) if self.target == PushedBranch::Base => {
                 error.class(Class::Denied).help(NO_DIRECT_PUSH)
             }
-            Some(Cause::Rules) if self.target == PushedBranch::Synced => error.help(format!(
-                "check which rule set covers {branch}, and let the owner of the credentials bypass it"
-            )),
-            Some(Cause::Protection) if self.target == PushedBranch::Synced => error.class(Class::Denied).help(format!(
-                "allow the owner of the credentials to push to {branch} in the branch protection; they also need `contents: write` (Gitea: write:repository; GitLab: write_repository)"
-            )),
             Some(Cause::Rules) => error.help(format!(
                 "check which rule set covers {branch}: let the token's owner bypass it, or give the branch another name (promote.branch, rollback.branch)"
             )),

@@ -189,7 +189,12 @@ impl Output {
         if self.code == Some(0) {
             return Ok(true);
         }
-        let not_found = ["couldn't find remote ref", "not our ref"];
+        // The last one: a server without version 2 of the protocol sends only commits that a branch is at.
+        let not_found = [
+            "couldn't find remote ref",
+            "not our ref",
+            "unadvertised object",
+        ];
         if not_found.iter().any(|text| self.stderr.contains(text)) {
             return Ok(false);
         }
@@ -379,7 +384,7 @@ impl Git {
             git.arg("-c")
                 .arg(format!("http.{url}.lowSpeedTime={seconds}"));
         }
-        if let Some(remote) = remote.filter(|_| is_local) {
+        if let Some(remote) = remote.filter(|remote| is_local && remote.url.starts_with("http")) {
             // Like requests: a proxy would read the token, and has another loopback.
             let url = without_user(&remote.url);
             git.arg("-c").arg(format!("http.{url}.proxy="));

@@ -42,7 +42,11 @@ enum Merge {
 enum Push {
     Done,
     BranchMoved,
-    Refused(String),
+    Refused {
+        message: String,
+        /// Whether the server refused the credentials before it received the push.
+        is_denied: bool,
+    },
 }
 
 /// The repository that merges, and the remote with the branches.
@@ -184,14 +188,20 @@ impl SyncSite<'_> {
             Self::Clone(git) => git.push(ORIGIN, &Remote::for_clone(ORIGIN), &updates),
             Self::Forge(mirror) => fetching(mirror).push(FORGE, mirror.remote(), &updates),
         };
-        if let Ok(Pushed::Unsure(_) | Pushed::Raced(_)) = pushed {
+        if let Ok(Pushed::Unsure(_) | Pushed::Raced(_)) | Err(GitError::Late { .. }) = pushed {
             // The branch on the server decides: the answer was lost, or libcurl repeated a request that succeeded.
             let head = match self {
                 Self::Clone(git) => git.heads(ORIGIN),
                 Self::Forge(mirror) => mirror.listed(&[branch]),
             };
             match head.map(|heads| heads.get(branch).copied()) {
-                Ok(Some(head)) if head == new => return Ok(Push::Done),
+                Ok(Some(head)) if head == new => {
+                    if let Self::Clone(git) = self {
+                        // As after a push; the next fetch repairs it.
+                        let _ = git.fetch_tracking(ORIGIN, branch);
+                    }
+                    return Ok(Push::Done);
+                }
                 Ok(head) if head != Some(old) => return Ok(Push::BranchMoved),
                 // The result of the push counts.
                 Ok(_) | Err(_) => {}
@@ -214,13 +224,17 @@ impl SyncSite<'_> {
         match pushed {
             Ok(Pushed::Done) => Ok(Push::Done),
             Ok(Pushed::Raced(_) | Pushed::BaseMoved) => Ok(Push::BranchMoved),
-            Ok(Pushed::Refused(reason)) => Ok(Push::Refused(reason)),
+            Ok(Pushed::Refused(message)) => Ok(Push::Refused {
+                message,
+                is_denied: false,
+            }),
             Ok(Pushed::Unsure(message)) => {
                 Err(Error::unavailable(what, message).help("run the command again"))
             }
-            Err(GitError::Denied { message, .. }) => {
-                Err(Error::about(Class::Denied, what, message).help(self.permission()))
-            }
+            Err(GitError::Denied { message, .. }) => Ok(Push::Refused {
+                message,
+                is_denied: true,
+            }),
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -257,12 +271,12 @@ fn fetching(mirror: &Mirror) -> Git {
 }
 
 /// Merges the branch `from` into the branch `to`; without `apply`, it only checks for conflicts and whether git may push.
-/// `refused`: the error of a push that the server refused with a message.
+/// `refused`: the error of a push that the server refused with a message, and whether that was before it received the push.
 pub(crate) fn sync(
     mut site: SyncSite<'_>,
     [from, to]: [&str; 2],
     apply: bool,
-    refused: impl Fn(&str) -> Error,
+    refused: impl Fn(&str, bool) -> Error,
 ) -> Result<SyncOutcome, Error> {
     if let SyncSite::Clone(git) = site
         && git.is_shallow()
@@ -278,8 +292,10 @@ pub(crate) fn sync(
             (Some(source), Some(target)) => (*source, *target),
         };
         if site.is_ancestor(&source, &target)? {
-            if !apply && let Push::Refused(message) = site.test_push(to, target, target)? {
-                return Err(refused(&message));
+            if !apply
+                && let Push::Refused { message, is_denied } = site.test_push(to, target, target)?
+            {
+                return Err(refused(&message, is_denied));
             }
             return Ok(SyncOutcome::InSync(target));
         }
@@ -300,7 +316,7 @@ pub(crate) fn sync(
         };
         match pushed {
             Push::Done => return Ok(outcome),
-            Push::Refused(message) => return Err(refused(&message)),
+            Push::Refused { message, is_denied } => return Err(refused(&message, is_denied)),
             Push::BranchMoved => {}
         }
     }
@@ -329,7 +345,7 @@ pub(crate) fn check_push(
         match tips.get(branch) {
             Some(tip) => match site.test_push(branch, *tip, known.unwrap_or(*tip))? {
                 Push::Done | Push::BranchMoved => {}
-                Push::Refused(message) => {
+                Push::Refused { message, .. } => {
                     let what = format!("testing a push to {branch}");
                     return Err(Error::about(Class::Denied, what, message).help(site.permission()));
                 }

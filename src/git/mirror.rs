@@ -19,7 +19,7 @@ use sha2::Digest as _;
 
 use super::{
     BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, Settings,
-    command, connection::without_users, location::Location, remotes::Setting,
+    command, connection::without_users, location::Location, settings::Setting,
 };
 
 /// The fetched branches, by the SHA-256 of their names: so none of them can be a directory of another one, and no name is
@@ -283,12 +283,15 @@ impl Mirror {
         let mut names = wanted.branches.to_vec();
         names.extend(others.as_deref());
         let mut listed = self.listed(&names)?;
-        let heads = wanted.branches.iter().map(|name| {
-            let head = listed.get(*name).copied();
-            ((*name).to_owned(), head)
-        });
-        let heads: BTreeMap<_, _> = heads.collect();
-        self.fetch_heads(&heads, false)?;
+        let mut heads = heads_of(wanted.branches, &listed);
+        if !self.fetch_heads(&heads, false)? {
+            // A branch moved, or a replica of the server does not have its commit yet.
+            listed = self.listed(&names)?;
+            heads = heads_of(wanted.branches, &listed);
+            if !self.fetch_heads(&heads, false)? {
+                return Err(self.lost_commit());
+            }
+        }
         self.heads.extend(heads);
         listed.retain(|name, _| wanted.listed.is_some_and(|prefix| name.starts_with(prefix)));
         Ok(listed)
@@ -305,17 +308,28 @@ impl Mirror {
         let _lock = locked(&self.directory)?;
         self.git.shallow = self.git.boundary()?;
         let heads = BTreeMap::from([(branch.to_owned(), Some(*commit))]);
-        self.fetch_heads(&heads, is_shallow)?;
+        if !self.fetch_heads(&heads, is_shallow)? {
+            return Err(self.lost_commit());
+        }
         self.heads.extend(heads);
         Ok(())
     }
 
-    /// Fetches commits by their ids, so that git connects only if one is missing here, and does not list the branches again.
+    fn lost_commit(&self) -> GitError {
+        GitError::Remote {
+            remote: without_users(&self.remote.url),
+            command: "fetch",
+            reason: "the commit of a branch is missing on the server".to_owned(),
+        }
+    }
+
+    /// Fetches commits by their ids, so that git connects only if one is missing here, and does not list the branches
+    /// again; `false` if the server lacks one. With names for them, git 2.48 and 2.49 would always connect.
     fn fetch_heads(
         &mut self,
         heads: &BTreeMap<String, Option<ObjectId>>,
         is_shallow: bool,
-    ) -> Result<(), GitError> {
+    ) -> Result<bool, GitError> {
         let mut args: Vec<String> = FETCH.map(str::to_owned).to_vec();
         if is_shallow {
             args.push("--depth=1".to_owned());
@@ -323,31 +337,49 @@ impl Mirror {
             args.push("--unshallow".to_owned());
         }
         args.extend(["--end-of-options", FORGE].map(str::to_owned));
-        let options = args.len();
-        for (branch, head) in heads {
-            let reference = format!("{FETCHED}{}", encoded(branch));
-            let path = self.directory.join(".git").join(&reference);
-            let _ = fs::remove_file(path.with_extension("lock"));
-            match head {
-                Some(head) => args.push(format!("+{head}:{reference}")),
-                None => drop(fs::remove_file(path)),
+        let ids: BTreeSet<_> = heads.values().flatten().collect();
+        args.extend(ids.iter().map(ToString::to_string));
+        if !ids.is_empty() {
+            let ran = self.git.run("fetch", &args, Some(&self.remote))?;
+            if !ran.found_references(&self.remote)? {
+                return Ok(false);
             }
         }
-        if args.len() == options {
-            return Ok(());
-        }
-        let ran = self.git.run("fetch", &args, Some(&self.remote))?;
-        if !ran.found_references(&self.remote)? {
-            return Err(GitError::Remote {
-                remote: without_users(&self.remote.url),
-                command: "fetch",
-                reason: "the commit of a branch is missing on the server".to_owned(),
-            });
+        for (branch, head) in heads {
+            self.refer(branch, *head)
+                .map_err(|error| self.unreadable(error))?;
         }
         self.git.shallow = self.git.boundary()?;
         self.git.idle = IdleProcess::default();
-        Ok(())
+        Ok(true)
     }
+
+    /// Writes the reference to the head of a branch, which keeps its objects; removes it if the branch is missing.
+    fn refer(&self, branch: &str, head: Option<ObjectId>) -> std::io::Result<()> {
+        let repository = self.directory.join(".git");
+        let directory = repository.join(FETCHED);
+        let path = directory.join(encoded(branch));
+        if let Some(head) = head {
+            fs::create_dir_all(directory)?;
+            // Outside of the references, among which git would find the file of a killed run.
+            let new = repository.join("repin.reference");
+            fs::write(&new, format!("{head}\n"))?;
+            return fs::rename(new, path);
+        }
+        fs::remove_file(path).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+    }
+}
+
+/// The listed heads of branches.
+fn heads_of(
+    branches: &[&str],
+    listed: &BTreeMap<String, ObjectId>,
+) -> BTreeMap<String, Option<ObjectId>> {
+    let head = |name: &&str| ((*name).to_owned(), listed.get(*name).copied());
+    branches.iter().map(head).collect()
 }
 
 /// The number of packs above which the repository is created again. Each fetch adds one; repacking could remove objects
@@ -846,10 +878,8 @@ mod tests {
         let directory = clone.path().join(".git/repin/forge");
         let lock = locked(&directory).unwrap();
         let repository = directory.join(".git");
-        let main = format!("refs/repin/heads/{}.lock", encoded("main"));
-        let parent = repository.join(&main);
-        fs::create_dir_all(parent.parent().unwrap()).unwrap();
-        for name in LOCKS.into_iter().chain([&*main]) {
+        fs::create_dir_all(&repository).unwrap();
+        for name in LOCKS {
             fs::write(repository.join(name), "").unwrap();
         }
         let (path, url) = (clone.path().to_owned(), server.path().to_owned());

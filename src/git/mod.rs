@@ -38,6 +38,7 @@ mod push;
 mod remotes;
 mod renames;
 mod scratch;
+mod settings;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -73,7 +74,7 @@ pub(crate) use mirror::{FetchedBranches, Mirror};
 pub(crate) use promoted_branch::{Branch, BranchSources};
 pub(crate) use push::{NewCommit, NewFile, Pushed, RefUpdate};
 pub(crate) use remotes::HostedRepository;
-use remotes::Settings;
+use settings::Settings;
 
 use objects::IdleProcess;
 pub(crate) use objects::{Object, Objects, TreeFile};

@@ -92,13 +92,18 @@ impl Git {
             return Ok(pushed);
         };
         // The answer was lost: the branch on the server decides.
-        match self.heads(remote)?.get(branch) {
-            Some(tip) if tip == commit => {
-                self.fetch_tracking(remote, branch)?;
-                Ok(Pushed::Done)
-            }
-            Some(tip) if tip != parent => Ok(Pushed::Raced("the branch moved".to_owned())),
-            _ => Ok(pushed),
+        let Some(tip) = self
+            .heads(remote)?
+            .remove(branch)
+            .filter(|tip| tip != parent)
+        else {
+            return Ok(pushed);
+        };
+        self.fetch_tracking(remote, branch)?;
+        if self.is_ancestor(commit, &tip)? {
+            Ok(Pushed::Done)
+        } else {
+            Ok(Pushed::Raced("the branch moved".to_owned()))
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -17,6 +16,7 @@ use super::{
     command::{self, Mode, Watchdog},
     connection::without_users,
     publish::FETCH,
+    settings::Setting,
 };
 
 /// The maximum number of references on one command line.
@@ -24,18 +24,6 @@ const MAX_NAMES: usize = 1000;
 
 /// The time limit of one connection.
 const TIMEOUT: Duration = Duration::from_secs(180);
-
-/// A setting of git.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Setting {
-    /// `section.name` or `section.subsection.name`; the section and the name are in lower case.
-    pub(super) key: String,
-    /// `None`: the file has only the key, which means `true`.
-    pub(super) value: Option<Vec<u8>>,
-}
-
-/// The settings of a repository, read once for all of its handles.
-pub(super) type Settings = Arc<OnceLock<Vec<Setting>>>;
 
 /// The current branches and tags of a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,26 +35,6 @@ pub(crate) struct References {
 }
 
 impl Git {
-    /// The settings of the repository, of the user and of the system, in the order of their precedence: the last one of a key counts.
-    pub(super) fn settings(&self) -> Result<&[Setting], GitError> {
-        if let Some(known) = self.settings.get() {
-            return Ok(known);
-        }
-        let listed = self.output("config", &["--list", "--null"])?;
-        let entries = listed
-            .split(|byte| *byte == 0)
-            .filter(|entry| !entry.is_empty());
-        let settings = entries.map(|entry| {
-            let mut parts = entry.splitn(2, |byte| *byte == b'\n');
-            let key = parts.next().unwrap_or_default();
-            Setting {
-                key: String::from_utf8_lossy(key).into_owned(),
-                value: parts.next().map(<[u8]>::to_vec),
-            }
-        });
-        Ok(self.settings.get_or_init(|| settings.collect()))
-    }
-
     /// Lists the remotes.
     pub(crate) fn remotes(&self) -> Result<Vec<String>, GitError> {
         let keys = self.settings()?.iter().map(|setting| &*setting.key);

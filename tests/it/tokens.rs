@@ -200,7 +200,7 @@ fn forge_base_is_compared_before_the_first_write() {
 }
 
 /// Variables that no other server and no container may receive.
-const NEVER: [&str; 15] = [
+const NEVER: [&str; 17] = [
     "REPIN_FORGE_TOKEN",
     "REPIN_FORGE_TOKEN_FILE",
     "GITHUB_TOKEN",
@@ -216,6 +216,8 @@ const NEVER: [&str; 15] = [
     "CI_REGISTRY_PASSWORD",
     "CI_DEPENDENCY_PROXY_PASSWORD",
     "CI_REPOSITORY_URL",
+    "CI_DEPLOY_PASSWORD",
+    "CI_JOB_JWT_V2",
 ];
 
 #[test]

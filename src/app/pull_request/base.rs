@@ -22,10 +22,7 @@ use crate::{
     git::{NewFile, ObjectId, Tree, TreeEntry, blob_id},
 };
 
-use super::{
-    content::{Content, ForgeRepository},
-    own_branches::PREFIX,
-};
+use super::content::{Content, ForgeRepository, OWN_BRANCHES};
 
 /// The repository, its base branch's head, and that head's files.
 #[derive(Debug)]
@@ -40,8 +37,8 @@ pub(crate) struct Base {
     is_surveyed: bool,
     /// The branch of the set if neither it nor a pull request from it exists.
     unused: Option<(String, UnusedBranch)>,
-    /// The heads of repin's own branches; `None`: they were not listed.
-    pub own_branches: Option<BTreeMap<String, ObjectId>>,
+    /// The heads of repin's own branches; none if its head is known from a survey.
+    pub own_branches: BTreeMap<String, ObjectId>,
 }
 
 impl Base {
@@ -59,7 +56,7 @@ impl Base {
         };
         let branch = configured.unwrap_or(&repo.default_branch).to_owned();
         let branches: Vec<_> = [&*branch].into_iter().chain(own).collect();
-        let own_branches = content.fetch_and_list(&branches, PREFIX).await?;
+        let own_branches = content.fetch_and_list(&branches, OWN_BRANCHES).await?;
         let head = content.head(&branch).await?.ok_or_else(|| {
             let what = format!("{}: reading the base branch", forge.name());
             let reason = format!("{} has no branch {branch}", repo.full_name);
@@ -82,7 +79,7 @@ impl Base {
             contents: HashMap::new(),
             is_surveyed: false,
             unused,
-            own_branches: Some(own_branches),
+            own_branches,
         })
     }
 
@@ -109,7 +106,7 @@ impl Base {
                 };
                 (branch.to_owned(), unused)
             }),
-            own_branches: None,
+            own_branches: BTreeMap::new(),
         }
     }
 
@@ -328,7 +325,7 @@ mod tests {
             tree: Rc::new(commits.tree("m0")),
             contents: HashMap::new(),
             is_surveyed: false,
-            own_branches: None,
+            own_branches: BTreeMap::new(),
             unused: None,
         }
     }

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// The beginning of the names of repin's own branches, which it may delete.
+pub(super) const OWN_BRANCHES: &str = "repin/";
+
 /// The time after which a fetch is reported, with its size.
 const SLOW_FETCH: Duration = Duration::from_secs(3);
 
@@ -352,7 +355,7 @@ impl Content {
         &self,
         [from, to]: [String; 2],
         apply: bool,
-        refused: impl Fn(&str) -> Error + Send + 'static,
+        refused: impl Fn(&str, bool) -> Error + Send + 'static,
     ) -> Result<SyncOutcome, Error> {
         let synced = self.run(move |mirror| {
             let site = SyncSite::Forge(mirror);

@@ -1,12 +1,12 @@
 //! Deletes repin's own branches after the merge of their pull requests.
 //!
-//! A branch is repin's own if the configuration gives it to the set of its pull request, below [`PREFIX`]. It is deleted by a
+//! A branch is repin's own if the configuration gives it to the set of its pull request, below [`OWN_BRANCHES`]. It is deleted by a
 //! push with a lease, and only at the commit that was merged: a later commit is the work of a person.
 
 use std::collections::BTreeMap;
 
 use super::{
-    content::{ForgeRepository, PushOutcome},
+    content::{ForgeRepository, OWN_BRANCHES, PushOutcome},
     head,
 };
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     forge::{Pull, PullState, Pulls},
     git::{ObjectId, RefUpdate},
 };
-
-/// The prefix of the branches that repin deletes.
-pub(super) const PREFIX: &str = "repin/";
 
 /// The maximum number of branches for which a run requests the pull requests.
 const MAX_BRANCHES: usize = 20;
@@ -38,19 +35,15 @@ pub(crate) async fn delete_merged(
     Ok(!is_used(&pull.head, &open) && delete(repository, pull, head).await?)
 }
 
-/// Deletes the branches of merged pull requests of the set, except `current`; returns their names. `listed`: repin's own
-/// branches, if they are known.
+/// Deletes the branches of merged pull requests of the set, except `current`; returns their names. `branches`: repin's own
+/// branches.
 pub(crate) async fn delete_earlier(
     repository: &ForgeRepository,
     config: &Config,
-    listed: Option<&BTreeMap<String, ObjectId>>,
+    mut branches: BTreeMap<String, ObjectId>,
     current: &str,
 ) -> Result<Vec<String>, Error> {
-    let ForgeRepository { forge, content } = repository;
-    let mut branches = match listed {
-        Some(listed) => listed.clone(),
-        None => content.fetch_and_list(&[], PREFIX).await?,
-    };
+    let forge = &repository.forge;
     branches.retain(|name, _| name != current && config.has_branch(name));
     let mut deleted = Vec::new();
     if branches.is_empty() {
@@ -74,7 +67,7 @@ pub(crate) async fn delete_earlier(
 /// Whether the pull request is merged, and its branch is one that repin made for this configuration.
 fn is_own(pull: &Pull, config: &Config) -> bool {
     matches!(pull.state, PullState::Merged(_))
-        && pull.head.starts_with(PREFIX)
+        && pull.head.starts_with(OWN_BRANCHES)
         && head::identify(pull.clone(), config).is_some()
 }
 

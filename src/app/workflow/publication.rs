@@ -382,7 +382,7 @@ fn delete_earlier(publication: &Publication<'_>, services: &Services) {
     let head = publication.head;
     let repository = &head.repository;
     let merged = format!("merged {}s", repository.forge.words().pull_request);
-    let listed = head.base.own_branches.as_ref();
+    let listed = head.base.own_branches.clone();
     let current = &publication.document.branch;
     let work = own_branches::delete_earlier(repository, config, listed, current);
     match services.wait(work, "deleting merged branches") {

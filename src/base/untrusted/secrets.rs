@@ -110,6 +110,11 @@ pub(crate) fn job_secrets() -> impl Iterator<Item = &'static str> {
         "CI_REGISTRY_PASSWORD",
         "CI_DEPENDENCY_PROXY_PASSWORD",
         "CI_REPOSITORY_URL",
+        // Credentials of a project, and tokens for other services, which GitLab had until 17.0.
+        "CI_DEPLOY_PASSWORD",
+        "CI_JOB_JWT",
+        "CI_JOB_JWT_V1",
+        "CI_JOB_JWT_V2",
     ])
 }
 

@@ -7,6 +7,7 @@ use super::{Branches, check_branches, conclude, planned_document, skip};
 use crate::{
     app::{
         cli::{args::IfUnconfigured, context::Context, output::Exit},
+        pull_request::ForgeRepository,
         workflow::sync_repository,
     },
     base::{
@@ -49,21 +50,7 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         ));
     }
     let (from, to) = (branches.from.clone(), branches.to.clone());
-    let receiver = match &repository {
-        Some(repository) => repository.forge.name(),
-        None => "origin",
-    };
-    let branch = to.clone();
-    let refused = move |message: &str| {
-        let refused = RefusedPush {
-            branch: &branch,
-            message,
-            is_denied: false,
-            changes_workflows: false,
-            target: PushedBranch::Synced,
-        };
-        refused.error(receiver)
-    };
+    let refused = refusal(&to, repository.as_ref());
     let result = match (repository, git) {
         (Some(repository), _) => {
             let work = repository.content.sync([from, to], apply, refused);
@@ -124,6 +111,28 @@ pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
         SyncOutcome::Conflict(_) | SyncOutcome::NoBranch(_) => None,
     };
     Ok(conclude(&document, &line, &[], errors.as_ref(), cx))
+}
+
+/// The errors of a push that the server refuses, by its message.
+fn refusal(
+    branch: &str,
+    repository: Option<&ForgeRepository>,
+) -> impl Fn(&str, bool) -> Error + Send + 'static {
+    let (branch, receiver) = (branch.to_owned(), repository.map(|it| it.forge.name()));
+    move |message, is_denied| {
+        let credentials = match receiver {
+            Some(_) => "the token for the forge",
+            None => "git's credentials for `origin`",
+        };
+        let refused = RefusedPush {
+            branch: &branch,
+            message,
+            is_denied,
+            changes_workflows: false,
+            target: PushedBranch::Synced(credentials),
+        };
+        refused.error(receiver.unwrap_or("origin"))
+    }
 }
 
 /// Refuses a branch that is not in `forge.sync_targets`, before anything is fetched.
