@@ -146,8 +146,8 @@ fn a_second_run_needs_few_requests() {
             assert_eq!(document["pull_request"]["state"], "unchanged");
             let asked = fake.asked();
             let git = asked.iter().filter(|line| line.contains(".git/")).count();
-            // One exchange of git, and another one without a clone for the contents of files.
-            let most = if present == AtHand::Clone { 3 } else { 5 };
+            // A list of the branches; without a clone also a fetch of the commits, and one of the contents of files.
+            let most = if present == AtHand::Clone { 2 } else { 6 };
             assert!(git <= most, "{kind:?} {present:?} {asked:#?}");
             let most = if kind == Kind::Github { 2 } else { 4 };
             assert!(asked.len() - git <= most, "{kind:?} {present:?} {asked:#?}");
