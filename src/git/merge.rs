@@ -477,7 +477,12 @@ mod tests {
             let opened = Git::open(root).unwrap();
             let site = SyncSite::Clone(&opened);
             let pushed = site.push("main", id(root, "main"), id(root, "x"));
-            assert_eq!(pushed.err().map(|error| error.class), Some(class));
+            let found = match pushed {
+                Ok(Push::Refused { is_denied, .. }) => is_denied.then_some(Class::Denied),
+                Ok(_) => None,
+                Err(error) => Some(error.class),
+            };
+            assert_eq!(found, Some(class));
         }
     }
 

@@ -411,7 +411,7 @@ fn refusals_of_a_push_have_their_remedy() {
     for (text, remedy) in [
         (
             "GH013: Repository rule violations found for refs/heads/staging.",
-            "which rule set covers staging",
+            "let their owner push to staging in its rule sets",
         ),
         ("no pushes on fridays", "a hook refuses pushes to staging"),
     ] {
