@@ -837,6 +837,32 @@ mod tests {
     }
 
     #[test]
+    fn branch_that_moves_between_list_and_fetch_is_listed_again() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        let first = id(server.path(), "HEAD");
+        change(server.path(), 7);
+        let head = id(server.path(), "HEAD").to_string();
+        let object = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
+        let object = server.path().join(object).display().to_string();
+        // The first fetch finds that the server removed the commit.
+        let script = server.path().join("wrapper");
+        let text = format!(
+            "#!/bin/sh\ncase \" $* \" in *' fetch '*)\n  [ ! -e '{object}' ] || {{ rm -f '{object}'; echo {first} >'{}/.git/refs/heads/main'; }};;\nesac\nexec git \"$@\"\n",
+            server.path().display()
+        );
+        fs::write(&script, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&script, mode).unwrap();
+        let git = Git::open_with(script.as_os_str(), clone.path()).unwrap();
+        let directory = git.own_directory().unwrap().join("forge");
+        let connections = Connections::default();
+        let mut mirror =
+            Mirror::open(&directory, Some(&git), remote(server.path()), connections).unwrap();
+        assert_eq!(fetched(&mut mirror, "main"), Some(first));
+    }
+
+    #[test]
     fn another_run_may_have_fetched_the_history() {
         let server = server(3);
         let clone = cloned(server.path(), &["--depth=1"]);

@@ -107,3 +107,51 @@ impl Git {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::git::tests::{git, id};
+
+    /// The answer to a push is lost, and another commit follows it or replaces it.
+    #[test]
+    fn branch_decides_after_a_lost_answer() {
+        let other = |parent: &str| {
+            let identity = "-c user.name=A -c user.email=a@b";
+            format!(
+                "other=$(git {identity} commit-tree -p {parent} -m other $new^{{tree}}); git update-ref refs/heads/main $other; "
+            )
+        };
+        for (then, is_done) in [
+            (String::new(), true),
+            (other("$new"), true),
+            (other("$old"), false),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let [server, clone] = ["server", "clone"].map(|name| directory.path().join(name));
+            git(directory.path(), &["init", "-q", "-b", "main", "server"]);
+            git(&server, &["commit", "-q", "--allow-empty", "-m", "first"]);
+            git(directory.path(), &["clone", "-q", "server", "clone"]);
+            git(&server, &["checkout", "-q", "--detach"]);
+            let hook = server.join(".git/hooks/post-receive");
+            fs::create_dir_all(hook.parent().unwrap()).unwrap();
+            let script = format!("#!/bin/sh\nread old new name; {then}kill -9 $PPID\n");
+            fs::write(&hook, script).unwrap();
+            fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+            git(&clone, &["commit", "-q", "--allow-empty", "-m", "second"]);
+            let [commit, parent] = ["HEAD", "HEAD~1"].map(|name| id(&clone, name));
+            let opened = Git::open(&clone).unwrap();
+            let pushed = opened
+                .push_commit("origin", "main", &commit, &parent)
+                .unwrap();
+            match pushed {
+                Pushed::Done => assert!(is_done, "{then}"),
+                Pushed::Raced(_) => assert!(!is_done, "{then}"),
+                pushed => panic!("{then} {pushed:?}"),
+            }
+            assert_eq!(id(&clone, "origin/main"), id(&server, "main"), "{then}");
+        }
+    }
+}
