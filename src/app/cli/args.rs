@@ -107,7 +107,7 @@ pub(in crate::app::cli) struct ChangeOptions {
     pub(in crate::app::cli) commit: bool,
     /// With --commit, also push exactly this commit to the branch that counts; if the branch moved, repin
     /// fetches it and plans again
-    #[arg(long, requires = "commit")]
+    #[arg(long, requires_all = ["commit", "apply"])]
     pub(in crate::app::cli) push: bool,
     /// Open a pull request with the new pins against the head of the base branch
     #[arg(long, value_name = "STATE", conflicts_with = "apply")]

@@ -51,17 +51,17 @@ pub(crate) fn policy_unknown(reason: &str) -> Check {
     Check::new(Code::POLICY_WEAKENED, Status::Skip, detail)
 }
 
-/// The keys that require less than those of the base; none if the base has no policy.
+/// The keys that require less than those of the base, or select another branch, on which nothing may be held.
 fn weakened_keys(base: &Config, changed: &Config, replaced: &[String]) -> BTreeSet<String> {
+    let mut keys = changed_branches(base, changed);
     if base.verify.is_none() && base.promote.after.is_empty() {
-        return BTreeSet::new();
+        return keys;
     }
-    let mut keys = weakened_signatures(base, changed, replaced);
+    keys.extend(weakened_signatures(base, changed, replaced));
     if omits_stage(&base.promote.after, &changed.promote.after) {
         keys.insert("promote.after".to_owned());
     }
     keys.extend(changed_images(base, changed));
-    keys.extend(changed_branches(base, changed));
     keys
 }
 
@@ -596,9 +596,9 @@ mod tests {
             assert_eq!(keys, [key], "{base} -> {changed}");
             assert!(weakened_keys(&with(base), &with(base), &[]).is_empty());
         }
-        // Without a policy, no requirement depends on the branch.
+        // Without a policy, holds still depend on the branch.
         let keys = weakened_keys(&config("", IMAGES), &config(provenance, IMAGES), &[]);
-        assert!(keys.is_empty(), "{keys:?}");
+        assert_eq!(Vec::from_iter(keys), ["provenance.branch"]);
     }
 
     #[test]
