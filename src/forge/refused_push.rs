@@ -74,6 +74,9 @@ const TEXTS: [(&str, Cause); 20] = [
     ("hook declined", Cause::Hook),
 ];
 
+/// The permission to push.
+const CONTENTS: &str = "`contents: write` (Gitea: write:repository; GitLab: write_repository)";
+
 /// The remedy if the base branch refuses the commit of a clone.
 const NO_DIRECT_PUSH: &str = "the branch does not accept this push: run the command with `--pr ready` instead of `--apply --commit --push`, or push \
      the commit to another branch and merge it on the forge";
@@ -95,14 +98,13 @@ impl RefusedPush<'_> {
         if let (PushedBranch::Synced(credentials), Some(cause)) = (self.target, cause)
             && matches!(cause, Cause::Rules | Cause::Protection | Cause::Permission)
         {
-            let is_denied = cause != Cause::Rules;
-            let class = if is_denied {
-                Class::Denied
-            } else {
+            let class = if cause == Cause::Rules {
                 Class::Refused
+            } else {
+                Class::Denied
             };
             return error.class(class).help(format!(
-                "give {credentials} `contents: write` (Gitea: write:repository; GitLab: write_repository), and let their owner push to {branch} in its rule sets and its protection"
+                "give {credentials} {CONTENTS}, and let their owner push to {branch} in its rule sets and its protection"
             ));
         }
         match cause {
@@ -125,13 +127,13 @@ impl RefusedPush<'_> {
             )),
             Some(Cause::Permission) if self.changes_workflows => {
                 error.class(Class::Denied).help(format!(
-                    "give the token `contents: write` (Gitea: write:repository; GitLab: write_repository); on GitHub, {}",
+                    "give the token {CONTENTS}; on GitHub, {}",
                     workflows::PERMISSION
                 ))
             }
             Some(Cause::Permission) => error
                 .class(Class::Denied)
-                .help("give the token `contents: write` (Gitea: write:repository; GitLab: write_repository)"),
+                .help(format!("give the token {CONTENTS}")),
             Some(Cause::Nested) => error.help(format!(
                 "delete the existing branch that the message contains, or give {branch} another name"
             )),

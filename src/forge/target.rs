@@ -156,6 +156,7 @@ impl Target {
     fn server(&self) -> Option<Url> {
         server(self.kind, &self.api)
     }
+
     /// The URL of the repository for git, if the URL of the server is known.
     pub(crate) fn clone_url(&self) -> Option<String> {
         let name = format!("{}.git", self.name);

@@ -147,8 +147,8 @@ impl Routes {
         }
     }
 
-    /// The second way, if it may succeed after the first one failed with this error. The same URL is fetched again only with other
-    /// credentials, and a fetch that takes too long is not repeated.
+    /// The second way, if it may succeed after the first one failed with this error. The same URL is fetched again only
+    /// with other credentials, and a fetch that takes too long is not repeated.
     pub(crate) fn after(self, error: &GitError) -> Option<Remote> {
         let second = self.second?;
         let is_useful = match error {

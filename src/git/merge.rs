@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    FETCH_HISTORY, FORGE, FetchedBranches, Git, GitError, Mirror, ObjectId, Output, Pushed,
-    RefUpdate, Remote, is_denied, push::REPIN, without_users,
+    FETCH_HISTORY, FORGE, Git, GitError, Mirror, ObjectId, Output, Pushed, RefUpdate, Remote,
+    is_denied, push::REPIN, without_users,
 };
 use crate::base::error::{Class, Code, Error};
 
@@ -68,10 +68,7 @@ impl SyncSite<'_> {
                 Ok(tips)
             }),
             Self::Forge(mirror) => {
-                let fetched = mirror.fetch(FetchedBranches {
-                    branches,
-                    listed: None,
-                });
+                let fetched = mirror.fetch(branches, None);
                 fetched.map(|_| {
                     let heads = branches.iter();
                     heads
@@ -194,17 +191,21 @@ impl SyncSite<'_> {
                 Self::Clone(git) => git.heads(ORIGIN),
                 Self::Forge(mirror) => mirror.listed(&[branch]),
             };
-            match head.map(|heads| heads.get(branch).copied()) {
-                Ok(Some(head)) if head == new => {
+            let head = head.map(|heads| heads.get(branch).copied());
+            // If the branch did not move or cannot be read, the result of the push counts.
+            match head
+                .ok()
+                .and_then(|head| Pushed::by_head(&updates[0], head))
+            {
+                Some(Pushed::Done) => {
                     if let Self::Clone(git) = self {
                         // As after a push; the next fetch repairs it.
                         let _ = git.fetch_tracking(ORIGIN, branch);
                     }
                     return Ok(Push::Done);
                 }
-                Ok(head) if head != Some(old) => return Ok(Push::BranchMoved),
-                // The result of the push counts.
-                Ok(_) | Err(_) => {}
+                Some(_) => return Ok(Push::BranchMoved),
+                None => {}
             }
         }
         self.settled(format!("pushing {branch}"), pushed)

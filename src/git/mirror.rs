@@ -62,14 +62,6 @@ pub(crate) struct Mirror {
     heads: BTreeMap<String, Option<ObjectId>>,
 }
 
-/// The branches of a fetch.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FetchedBranches<'b> {
-    pub(crate) branches: &'b [&'b str],
-    /// The beginning of the names of others that are listed, but not fetched.
-    pub(crate) listed: Option<&'b str>,
-}
-
 /// What another repository takes over from a clone.
 struct Lent {
     objects: PathBuf,
@@ -271,30 +263,30 @@ impl Mirror {
     }
 
     /// Fetches branches with their history, without the contents of files; git connects only once if their commits are here.
-    /// Returns the heads of the listed branches.
+    /// Returns the heads of the branches whose names begin with `prefix`, which are only listed.
     pub(crate) fn fetch(
         &mut self,
-        wanted: FetchedBranches<'_>,
+        branches: &[&str],
+        prefix: Option<&str>,
     ) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let _lock = locked(&self.directory)?;
         // Another run may have fetched since.
         self.git.shallow = self.git.boundary()?;
-        let others = wanted.listed.map(|prefix| format!("{prefix}*"));
-        let mut names = wanted.branches.to_vec();
+        let others = prefix.map(|prefix| format!("{prefix}*"));
+        let mut names = branches.to_vec();
         names.extend(others.as_deref());
-        let mut listed = self.listed(&names)?;
-        let mut heads = heads_of(wanted.branches, &listed);
-        if !self.fetch_heads(&heads, false)? {
-            // A branch moved, or a replica of the server does not have its commit yet.
-            listed = self.listed(&names)?;
-            heads = heads_of(wanted.branches, &listed);
-            if !self.fetch_heads(&heads, false)? {
-                return Err(self.lost_commit());
+        // A branch may move before the fetch, and a replica of the server may not have its commit yet.
+        for _ in 0..2 {
+            let mut listed = self.listed(&names)?;
+            let head = |name: &&str| ((*name).to_owned(), listed.get(*name).copied());
+            let heads = branches.iter().map(head).collect();
+            if self.fetch_heads(&heads, false)? {
+                self.heads.extend(heads);
+                listed.retain(|name, _| prefix.is_some_and(|prefix| name.starts_with(prefix)));
+                return Ok(listed);
             }
         }
-        self.heads.extend(heads);
-        listed.retain(|name, _| wanted.listed.is_some_and(|prefix| name.starts_with(prefix)));
-        Ok(listed)
+        Err(self.lost_commit())
     }
 
     /// Fetches a commit of a branch with its history, without the contents of files, as the head of the branch. `is_shallow`:
@@ -371,15 +363,6 @@ impl Mirror {
             _ => Err(error),
         })
     }
-}
-
-/// The listed heads of branches.
-fn heads_of(
-    branches: &[&str],
-    listed: &BTreeMap<String, ObjectId>,
-) -> BTreeMap<String, Option<ObjectId>> {
-    let head = |name: &&str| ((*name).to_owned(), listed.get(*name).copied());
-    branches.iter().map(head).collect()
 }
 
 /// The number of packs above which the repository is created again. Each fetch adds one; repacking could remove objects
@@ -660,11 +643,7 @@ mod tests {
     }
 
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
-        let wanted = FetchedBranches {
-            branches: &[branch],
-            listed: None,
-        };
-        mirror.fetch(wanted).unwrap();
+        mirror.fetch(&[branch], None).unwrap();
         mirror.head(branch)
     }
 
@@ -775,12 +754,9 @@ mod tests {
         }
         let clone = cloned(server.path(), &[]);
         let mut mirror = mirror_of(clone.path(), server.path());
-        let wanted = FetchedBranches {
-            branches: &["main", "a/b/c", "a/b/C", &long],
-            listed: Some("a/"),
-        };
+        let branches = ["main", "a/b/c", "a/b/C", &long];
         for _ in 0..2 {
-            let listed = mirror.fetch(wanted).unwrap();
+            let listed = mirror.fetch(&branches, Some("a/")).unwrap();
             let listed: Vec<_> = listed.keys().map(String::as_str).collect();
             assert_eq!(listed, ["a/b/C", "a/b/c"]);
             let tip = mirror.head("main");
@@ -790,7 +766,7 @@ mod tests {
             }
         }
         git(server.path(), &["branch", "-D", "-q", &long]);
-        mirror.fetch(wanted).unwrap();
+        mirror.fetch(&branches, None).unwrap();
         assert!(mirror.has_fetched(&long) && mirror.head(&long).is_none());
     }
 
@@ -828,11 +804,7 @@ mod tests {
         let path = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
         fs::remove_file(server.path().join(path)).unwrap();
         let mut mirror = mirror_of(clone.path(), server.path());
-        let wanted = FetchedBranches {
-            branches: &["main", "side"],
-            listed: None,
-        };
-        let error = mirror.fetch(wanted).unwrap_err();
+        let error = mirror.fetch(&["main", "side"], None).unwrap_err();
         assert!(matches!(error, GitError::Remote { .. }), "{error}");
     }
 

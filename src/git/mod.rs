@@ -70,7 +70,7 @@ pub(crate) use ls_files::{
     TrackedFile, configurations, is_ignored, is_in_repository, is_tracked, tracking, untracked,
     work_tree, work_tree_at,
 };
-pub(crate) use mirror::{FetchedBranches, Mirror};
+pub(crate) use mirror::Mirror;
 pub(crate) use promoted_branch::{Branch, BranchSources};
 pub(crate) use push::{NewCommit, NewFile, Pushed, RefUpdate};
 pub(crate) use remotes::HostedRepository;

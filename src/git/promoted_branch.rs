@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BRANCHES, Git, GitError, ObjectId};
+use super::{BRANCHES, Git, GitError, ObjectId, settings::Setting};
 
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,8 +181,7 @@ impl Git {
         let key = format!("branch.{branch}.remote");
         let mut settings = self.settings()?.iter().rev();
         let remote = settings.find(|setting| setting.key == key);
-        let remote = remote.and_then(|setting| setting.value.as_deref());
-        let remote = remote.map(|remote| String::from_utf8_lossy(remote).into_owned());
+        let remote = remote.and_then(Setting::text);
         Ok(remote.filter(|remote| !remote.is_empty()))
     }
 

@@ -87,24 +87,22 @@ impl Git {
             old: Some(*parent),
             new: Some(*commit),
         };
-        let pushed = self.push(remote, &Remote::for_clone(remote), &[update])?;
+        let updates = [update];
+        let pushed = self.push(remote, &Remote::for_clone(remote), &updates)?;
         let Pushed::Unsure(_) = pushed else {
             return Ok(pushed);
         };
         // The answer was lost: the branch on the server decides.
-        let Some(tip) = self
-            .heads(remote)?
-            .remove(branch)
-            .filter(|tip| tip != parent)
-        else {
+        let Some(tip) = self.heads(remote)?.remove(branch) else {
+            return Ok(pushed);
+        };
+        let Some(by_head) = Pushed::by_head(&updates[0], Some(tip)) else {
             return Ok(pushed);
         };
         self.fetch_tracking(remote, branch)?;
-        if self.is_ancestor(commit, &tip)? {
-            Ok(Pushed::Done)
-        } else {
-            Ok(Pushed::Raced("the branch moved".to_owned()))
-        }
+        // Another commit may have followed.
+        let is_there = self.is_ancestor(commit, &tip)?;
+        Ok(if is_there { Pushed::Done } else { by_head })
     }
 }
 

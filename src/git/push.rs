@@ -84,6 +84,19 @@ pub(crate) enum Pushed {
     Unsure(String),
 }
 
+impl Pushed {
+    /// The outcome of an update after a lost answer, by the head of the branch on the server; `None`: the branch did not move.
+    pub(crate) fn by_head(update: &RefUpdate, head: Option<ObjectId>) -> Option<Self> {
+        if head == update.new {
+            Some(Self::Done)
+        } else if head == update.old {
+            None
+        } else {
+            Some(Self::Raced("the branch moved".to_owned()))
+        }
+    }
+}
+
 impl Git {
     /// The author and the committer, if git has an identity for both.
     pub(super) fn identities(&self) -> Option<[String; 2]> {
@@ -257,6 +270,7 @@ impl Mirror {
     /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
     pub(crate) fn listed(&self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, GitError> {
         if branches.is_empty() {
+            // Without a name, git lists all.
             return Ok(BTreeMap::new());
         }
         // Without `--heads`, the server lists the references of all pull requests.

@@ -322,8 +322,7 @@ impl Git {
     pub(crate) fn origin(&self) -> Result<Option<String>, GitError> {
         let mut settings = self.settings()?.iter();
         let url = settings.find(|setting| setting.key == "remote.origin.url");
-        let url = url.and_then(|setting| setting.value.as_deref());
-        Ok(url.map(|url| String::from_utf8_lossy(url).into_owned()))
+        Ok(url.and_then(Setting::text))
     }
 }
 

@@ -26,6 +26,13 @@ pub(super) struct Setting {
     pub(super) value: Option<Vec<u8>>,
 }
 
+impl Setting {
+    pub(super) fn text(&self) -> Option<String> {
+        let value = self.value.as_deref()?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+}
+
 /// A URL may contain a password.
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,8 +17,8 @@ use crate::{
     base::{error::Error, http::Policy, text::size},
     forge::{Forge, PushedBranch, RefusedPush, is_workflow},
     git::{
-        Comparison, Connections, FetchedBranches, Git, GitError, Mirror, NewCommit, ObjectId,
-        Pushed, RefUpdate, Remote, Tree,
+        Comparison, Connections, Git, GitError, Mirror, NewCommit, ObjectId, Pushed, RefUpdate,
+        Remote, Tree,
         merge::{self, SyncOutcome, SyncSite},
     },
 };
@@ -134,18 +134,15 @@ impl Content {
     async fn fetch_with(
         &self,
         branches: &[&str],
-        listed: Option<&str>,
+        prefix: Option<&str>,
     ) -> Result<BTreeMap<String, ObjectId>, Error> {
         let names: Vec<_> = branches.iter().map(|name| (*name).to_owned()).collect();
-        let listed = listed.map(str::to_owned);
+        let prefix = prefix.map(str::to_owned);
         let packs = self.place.directory.join(".git/objects/pack");
         let (start, before) = (Instant::now(), packed_bytes(&packs));
         let fetched = self.repeat(move |mirror| {
             let branches: Vec<_> = names.iter().map(String::as_str).collect();
-            mirror.fetch(FetchedBranches {
-                branches: &branches,
-                listed: listed.as_deref(),
-            })
+            mirror.fetch(&branches, prefix.as_deref())
         });
         let listed = fetched
             .await
@@ -336,11 +333,10 @@ impl Content {
                 Err(_) if raced => return Ok(PushOutcome::Raced(reason)),
                 Err(_) => return Ok(PushOutcome::Unsure(reason)),
             };
-            if head == first.new {
-                return Ok(PushOutcome::Done);
-            }
-            if raced || head != first.old {
-                return Ok(PushOutcome::Raced(reason));
+            match Pushed::by_head(first, head) {
+                Some(Pushed::Done) => return Ok(PushOutcome::Done),
+                None if !raced => {}
+                Some(_) | None => return Ok(PushOutcome::Raced(reason)),
             }
             if !self.pause_before_retry(attempt).await {
                 let what = format!("{forge}: pushing {}", first.branch);

@@ -337,8 +337,8 @@ impl Sides {
         }
     }
 
-    /// A merge of the head into the base. For a file that both changed, the merge has the content of the base with the pins of the
-    /// set, or there is a conflict.
+    /// A merge of the head into the base. For a file that both changed, the merge has the content of the base with the pins
+    /// of the set, or there is a conflict.
     fn merged(&mut self, set: &ApprovedSet<'_>) -> Result<TrialMerge, Error> {
         let mut merged = Tree {
             id: String::new(),

@@ -7,7 +7,7 @@ use crate::{base::error::Error, git::AheadCommit};
 
 #[derive(Deserialize)]
 pub(super) struct BranchRow {
-    pub(super) commit: RepositoryCommitRow,
+    pub(super) commit: GitlabCommit,
     #[serde(default)]
     pub(super) protected: bool,
     #[serde(default)]
@@ -15,7 +15,7 @@ pub(super) struct BranchRow {
 }
 
 #[derive(Deserialize)]
-pub(super) struct RepositoryCommitRow {
+pub(super) struct GitlabCommit {
     pub(super) id: String,
     #[serde(default)]
     pub(super) parent_ids: Vec<String>,
@@ -23,8 +23,8 @@ pub(super) struct RepositoryCommitRow {
     pub(super) message: String,
 }
 
-impl From<RepositoryCommitRow> for AheadCommit {
-    fn from(row: RepositoryCommitRow) -> Self {
+impl From<GitlabCommit> for AheadCommit {
+    fn from(row: GitlabCommit) -> Self {
         Self {
             id: row.id,
             message: row.message,
@@ -52,10 +52,7 @@ impl Gitlab {
         Ok(self.commit_row(reference).await?.map(|commit| commit.id))
     }
 
-    pub(super) async fn commit_row(
-        &self,
-        reference: &str,
-    ) -> Result<Option<RepositoryCommitRow>, Error> {
+    pub(super) async fn commit_row(&self, reference: &str) -> Result<Option<GitlabCommit>, Error> {
         let what = format!("looking up {reference}");
         self.find(&["repository", "commits", reference], what).await
     }

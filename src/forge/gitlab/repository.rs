@@ -180,8 +180,9 @@ impl Gitlab {
     /// Whether a merge request squashes its commits, by the configured method and the project's setting.
     pub(super) fn squashes(&self, project: &Project) -> bool {
         match self.method {
+            MergeMethod::Squash => true,
+            MergeMethod::Merge | MergeMethod::Rebase => false,
             MergeMethod::Auto => project.squashes(),
-            method => method == MergeMethod::Squash,
         }
     }
 

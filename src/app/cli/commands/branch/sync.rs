@@ -118,12 +118,12 @@ fn refusal(
     branch: &str,
     repository: Option<&ForgeRepository>,
 ) -> impl Fn(&str, bool) -> Error + Send + 'static {
-    let (branch, receiver) = (branch.to_owned(), repository.map(|it| it.forge.name()));
+    let branch = branch.to_owned();
+    let (receiver, credentials) = match repository {
+        Some(repository) => (repository.forge.name(), "the token for the forge"),
+        None => ("origin", "git's credentials for `origin`"),
+    };
     move |message, is_denied| {
-        let credentials = match receiver {
-            Some(_) => "the token for the forge",
-            None => "git's credentials for `origin`",
-        };
         let refused = RefusedPush {
             branch: &branch,
             message,
@@ -131,7 +131,7 @@ fn refusal(
             changes_workflows: false,
             target: PushedBranch::Synced(credentials),
         };
-        refused.error(receiver.unwrap_or("origin"))
+        refused.error(receiver)
     }
 }
 
