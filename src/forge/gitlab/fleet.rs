@@ -161,8 +161,7 @@ impl GitlabFleet {
                 (self.owned(owner, topic.as_deref()).await?, has.as_deref())
             }
             ListQuery::Search(text) => {
-                let what = "GitLab: searching projects";
-                let request = Request::new(Method::GET, ["projects"], what);
+                let request = Request::new(Method::GET, ["projects"], "GitLab: searching projects");
                 let request = request.query("search", text);
                 (self.http.pages(&request, Paging::NextPage).await?, None)
             }
