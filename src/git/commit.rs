@@ -14,8 +14,9 @@ use std::{
 };
 
 use super::{
-    Git, GitError, ObjectId,
+    Git, GitError, ObjectId, TreeFile,
     command::{Mode, Running},
+    tree::{TreeEntry, blob_id},
 };
 use crate::base::files::RelPath;
 
@@ -32,6 +33,9 @@ const GIT_ATTEMPTS: u32 = 150;
 /// The number of attempts to take the lock of another run, whose hooks may take long.
 const LOCK_ATTEMPTS: u32 = 1_200;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The maximum size of a file whose content git converts, in bytes.
+const MAX_CONVERTED: u64 = 64 * 1024 * 1024;
 
 /// The maximum number of paths in the arguments of a command.
 const PATHS_OF_A_COMMAND: usize = 1_000;
@@ -74,12 +78,14 @@ pub(crate) struct ModifiedFile {
 }
 
 /// The content of a commit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct CommitPlan<'p> {
     /// The commit at `HEAD` before the files were changed.
     pub base: &'p ObjectId,
     /// The files, with their contents in the work tree.
     pub files: &'p [(&'p RelPath, &'p [u8])],
+    /// The content of a file after the commit, from that at `HEAD`.
+    pub changed: &'p dyn Fn(&RelPath, Vec<u8>) -> Vec<u8>,
     /// The first line of its message.
     pub title: &'p str,
     /// The last lines of its message, which a hook may not drop.
@@ -91,7 +97,7 @@ pub(crate) struct CommitPlan<'p> {
 pub(crate) enum Committed {
     /// It contains exactly the plan.
     AsPlanned(ObjectId),
-    /// A hook changed it, with this difference; `HEAD` was reset to its parent.
+    /// A hook or a filter changed it, with this difference; `HEAD` was reset to its parent.
     Undone(String),
     /// It differs from the plan, and `HEAD` was not reset.
     Kept(ObjectId, String),
@@ -350,18 +356,40 @@ impl Git {
                 return Ok(Some(format!("its message lost the line `{trailer}`")));
             }
         }
-        let mut changed = self.changed(parent, id)?;
+        let mut changed = self.changed_contents(&parent.to_string(), &id.to_string())?;
         let modified = self.modified()?;
         for (path, content) in plan.files {
             let full_path = self.full_path(path);
             let current = std::fs::read(self.place.root.join(path.as_path()));
             let is_unchanged = current.is_ok_and(|current| current == *content);
-            if !changed.remove(&full_path) || modified.contains_key(&full_path) || !is_unchanged {
+            let stored = changed.remove(&*String::from_utf8_lossy(&full_path));
+            let is_planned = match stored.flatten() {
+                Some(TreeEntry { id, .. }) => {
+                    id == blob_id(content, &id) || self.is_converted(plan, path, &id)?
+                }
+                None => false,
+            };
+            if !is_planned || modified.contains_key(&full_path) || !is_unchanged {
                 return Ok(Some(format!("it holds another content of {path}")));
             }
         }
-        let other = changed.first().map(|path| String::from_utf8_lossy(path));
+        let other = changed.keys().next();
         Ok(other.map(|path| format!("it changes {path} too")))
+    }
+
+    /// Whether filters and line endings alone distinguish a stored file from that in the work tree: its content follows
+    /// from that at `HEAD`.
+    fn is_converted(
+        &self,
+        plan: &CommitPlan<'_>,
+        path: &RelPath,
+        stored: &str,
+    ) -> Result<bool, GitError> {
+        let TreeFile::Content(before) = self.file(plan.base, path, MAX_CONVERTED)? else {
+            return Ok(false);
+        };
+        let expected = (plan.changed)(path, before);
+        Ok(blob_id(&expected, stored) == stored)
     }
 
     /// A file of the plan that differs between two commits.
@@ -508,6 +536,7 @@ mod tests {
         git.commit_only(&CommitPlan {
             base: &base,
             files: &[(&path, planned.as_bytes())],
+            changed: &|_, _| planned.as_bytes().to_vec(),
             title: "promote",
             trailers: TRAILER,
         })
@@ -567,6 +596,7 @@ mod tests {
         let committed = opened.commit_only(&CommitPlan {
             base: &base,
             files: &paths.each_ref().map(|path| (path, &b"b"[..])),
+            changed: &|_, _| b"b".to_vec(),
             title: "promote",
             trailers: TRAILER,
         });

@@ -183,7 +183,7 @@ impl Git {
     }
 
     /// The files that differ between two commits, with their contents in the second one.
-    fn changed_contents(
+    pub(super) fn changed_contents(
         &self,
         old: &str,
         new: &str,

@@ -179,6 +179,40 @@ fn hold_does_not_depend_on_branch_name() {
     }
 }
 
+/// The clone records the former default branch of its remote.
+#[test]
+fn rollback_on_the_checked_out_branch_holds() {
+    let world = rolled_back();
+    world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/main"]);
+    world.git(&["fetch", "-q"]);
+    world.git(&["remote", "set-head", "origin", "main"]);
+    let refused = || {
+        let document = world.run(&PROMOTE_B).exits(1).json();
+        assert_eq!(failed(&document), ["rolled_back"], "{document}");
+    };
+    refused();
+    world.write("notes.txt", "x");
+    world.commit("later");
+    refused();
+    world.git(&["revert", "--no-edit", "HEAD~1"]);
+    // The recorded branch pins these digests, so that nothing changes there.
+    let ran = world.run(&["check", "--remote", "--format", "json"]);
+    let warned = details(&ran.exits(0).json(), "rolled_back", "warn");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    // The branch of the remote decides about the commits that it has.
+    let forced = format!("{}\n\nRepin-Override: rolled_back", title(REV_B));
+    world.git(&["checkout", "-q", "-B", "forced", "HEAD~2"]);
+    world.pin(REV_B);
+    world.commit(&forced);
+    world.git(&["push", "-q", "-f", "origin", "HEAD:refs/heads/main"]);
+    world.git(&["checkout", "-q", "-B", "topic", "HEAD~1"]);
+    world.write("notes.txt", "x");
+    world.commit("a topic that began before the override");
+    world.git(&["fetch", "-q"]);
+    let ran = world.run(&PROMOTE_B);
+    assert_eq!(failed(&ran.json()), Vec::<String>::new(), "{}", ran.stderr);
+}
+
 #[test]
 fn the_strongest_source_names_the_branch() {
     let world = rolled_back();

@@ -620,6 +620,35 @@ fn a_hook_that_changes_the_commit_undoes_it() {
     assert!(last(&world).1.contains("Change-Id: I1"));
 }
 
+/// Sets a filter by which git converts the file A when it stores it.
+fn clean(world: &World, command: &str) {
+    world.write(".git/info/attributes", format!("{A} filter=x\n"));
+    world.git(&["config", "filter.x.clean", command]);
+}
+
+#[test]
+fn filter_that_keeps_old_pins_undoes_the_commit() {
+    let world = committer();
+    let [old, new] = [REV_A, REV_B].map(|revision| world.digest("review", revision));
+    clean(&world, &format!("sed /^a:/s/{new}/{old}/"));
+    let head = world.git(&["rev-parse", "HEAD"]);
+    let document = commit(&world).exits(3).json();
+    let message = document["error"]["message"].as_str().unwrap();
+    assert!(message.contains("a hook or a filter"), "{document}");
+    assert!(message.contains("another content of"), "{document}");
+    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert!(is_pinned_at(&world, REV_A));
+
+    // A filter that keeps the pins is the user's.
+    let world = committer();
+    clean(&world, "sed s/^#/##/");
+    world.git(&["commit", "-q", "-m", "convert", "--", A]);
+    commit(&world).exits(0);
+    let stored = world.git(&["show", &format!("HEAD:{A}")]);
+    assert!(stored.starts_with("## "), "{stored}");
+    assert!(stored.contains(world.digest("review", REV_B)), "{stored}");
+}
+
 /// A `git` that wraps the real one: its behavior for a subcommand.
 fn git_in_front(world: &World, subcommand: &str, does: &str) -> String {
     let path = std::env::var("PATH").unwrap();

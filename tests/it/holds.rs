@@ -298,6 +298,76 @@ fn check_refuses_a_head_with_held_digests() {
 }
 
 #[test]
+fn change_of_the_branch_does_not_end_a_hold() {
+    let world = rolled_back();
+    world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/old"]);
+    world.git(&["fetch", "-q"]);
+    let config = world.read("repin.yaml");
+    let selects = |more: &str| {
+        let text = format!("{config}{more}");
+        move |world: &World| {
+            world.write("repin.yaml", &text);
+            pin_by_hand(world, "by hand");
+        }
+    };
+    let history = selects("provenance: { branch: origin/old }\n");
+    let base = selects("forge: { base: old }\n");
+    let cases: [Change<'_>; 2] = [&history, &base];
+    for change in cases {
+        let (code, document) = check_head(&world, change);
+        assert_eq!(
+            (code, failed(&document)),
+            (1, vec![CODE.to_owned()]),
+            "{document}"
+        );
+    }
+    // The branch that the configuration on the default branch selects counts, and no other one.
+    world.git(&["checkout", "-q", "main"]);
+    selects("provenance: { branch: origin/old }\n")(&world);
+    world.push();
+    let (code, document) = check_head(&world, &|_| {});
+    assert_eq!(code, 0, "{document}");
+    let (code, document) = check_head(&world, &|world| {
+        world.write("repin.yaml", &config);
+        world.commit("select the default branch");
+    });
+    assert_eq!(code, 0, "{document}");
+}
+
+/// `git subtree add` brings in the history of another repository, whose files were not in a directory.
+#[test]
+fn hold_of_an_imported_set_belongs_to_no_set_of_its_path() {
+    let imported = rolled_back();
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    let origin = imported.path("origin.git").display().to_string();
+    world.git(&["fetch", "-q", &origin, "main"]);
+    world.git(&[
+        "merge",
+        "-q",
+        "-s",
+        "ours",
+        "--no-commit",
+        "--allow-unrelated-histories",
+        "FETCH_HEAD",
+    ]);
+    world.git(&["read-tree", "--prefix=apps/old/", "-u", "FETCH_HEAD"]);
+    world.git(&["commit", "-q", "-m", "add apps/old"]);
+    world.push();
+    let config = ["--config", "apps/old/repin.yaml"];
+    let sources = format!("ghcr.io/acme=oci:{}", world.path("images").display());
+    let verdict = |revision| {
+        let command = ["promote", "--revision", revision, "--format", "json"];
+        let env = [("REPIN_SOURCES", &*sources)];
+        let ran = world.run_with(&[&command[..], &config].concat(), &env);
+        (ran.code, failed(&ran.json()))
+    };
+    assert_eq!(verdict(REV_B), (1, vec![CODE.to_owned()]));
+    assert_eq!(verdict(REV_C), (0, Vec::new()));
+}
+
+#[test]
 fn check_warns_of_a_return_on_purpose() {
     let world = rolled_back();
     let recorded = |world: &World| {

@@ -24,12 +24,16 @@ use crate::{
 };
 
 /// The branches that may be the base of the work tree.
-pub(super) struct BaseBranches {
+pub(crate) struct BaseBranches {
     pub(super) branches: Vec<Branch>,
+    /// Those whose history counts according to the default branch, if the work tree selects another one.
+    pub(crate) promoted: Vec<Branch>,
     /// The reasons why further branches are unknown.
     pub(super) unknown: Vec<String>,
     /// The repository with their commits.
     pub(super) git: Git,
+    /// The clone of the work tree.
+    pub(super) clone: Git,
     /// Keeps that repository.
     _head: Option<HeadOnForge>,
 }
@@ -78,29 +82,40 @@ impl BaseBranches {
             branches.push(default.clone());
         }
         let git = forge.as_ref().map_or(clone, |forge| &forge.head.git);
+        let mut promoted = Vec::new();
         for default in defaults {
             match base_config(config, git, clone, &default.tip) {
                 Ok(BaseConfig::Found(base)) => {
                     let base_keys = selecting_keys(&base);
-                    if base_keys != keys {
-                        branches.push(default);
-                        for branch in source.selected(base_keys) {
-                            match branch {
-                                Ok(branch) => branches.push(branch),
-                                Err(error) => unknown.push(error.to_string()),
-                            }
+                    if base_keys == keys {
+                        continue;
+                    }
+                    let mut counting = Some(default.clone());
+                    branches.push(default);
+                    // The last one is that of the history.
+                    for branch in source.selected(base_keys) {
+                        counting = branch.as_ref().ok().cloned();
+                        match branch {
+                            Ok(branch) => branches.push(branch),
+                            Err(error) => unknown.push(error.to_string()),
                         }
                     }
+                    promoted.extend(counting);
                 }
                 // The default branch requires nothing of a new set.
-                Ok(BaseConfig::New) => {}
-                Ok(BaseConfig::Unpaired(_)) | Err(_) => branches.push(default),
+                Ok(BaseConfig::New) => promoted.push(default),
+                Ok(BaseConfig::Unpaired(_)) | Err(_) => {
+                    promoted.push(default.clone());
+                    branches.push(default);
+                }
             }
         }
         Ok(Self {
             branches: distinct(branches.into_iter()),
+            promoted: distinct(promoted.into_iter()),
             unknown,
             git: git.clone(),
+            clone: clone.clone(),
             _head: forge.map(|forge| forge.head),
         })
     }

@@ -19,23 +19,31 @@ use crate::{
     git::{Branch, Git, GitError, TreeFile},
 };
 
+/// The base branches of a work tree; `None` if no branch is the base of another.
+pub(crate) type Bases = Result<Option<BaseBranches>, GitError>;
+
+pub(crate) fn bases(config: &Config, services: &Services) -> Bases {
+    let Some(git) = services.discover_git(config)? else {
+        return Ok(None);
+    };
+    match BaseBranches::find(config, &git, services) {
+        Ok(bases) => Ok(Some(bases)),
+        Err(GitError::NoRemote | GitError::Unborn) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The warnings about keys that require less than on the base branch, or the reason that prevents
 /// the comparison.
-pub(crate) fn warnings(config: &Config, files: &dyn Files, services: &Services) -> Vec<Check> {
-    let git = match services.discover_git(config) {
-        Ok(Some(git)) => git,
+pub(crate) fn warnings(config: &Config, files: &dyn Files, bases: &Bases) -> Vec<Check> {
+    let bases = match bases {
+        Ok(Some(bases)) => bases,
         Ok(None) => return Vec::new(),
-        Err(error) => return vec![checks::policy_unknown(&error.to_string())],
-    };
-    let bases = match BaseBranches::find(config, &git, services) {
-        Ok(bases) => bases,
-        // Without a remote, no branch is the base of another.
-        Err(GitError::NoRemote | GitError::Unborn) => return Vec::new(),
         Err(error) => return vec![checks::policy_unknown(&error.to_string())],
     };
     let mut warnings = Vec::new();
     for branch in &bases.branches {
-        match base_config(config, &bases.git, &git, &branch.tip) {
+        match base_config(config, &bases.git, &bases.clone, &branch.tip) {
             Ok(BaseConfig::Found(base)) => {
                 let replaced = replaced_files(config, &base, files, &bases.git, branch);
                 warnings.extend(checks::policy_weakened(
@@ -100,25 +108,20 @@ pub(crate) fn is_current_on_bases(
     config: &Config,
     digests: &Digests,
     history: &SiteHistory,
-    services: &Services,
+    bases: &Bases,
 ) -> bool {
     let is_current = |history: &History| {
         let current = history.current();
         current.is_some_and(|current| current.images == *digests)
     };
-    let (Ok(own), Ok(Some(clone))) = (history.promoted(), services.discover_git(config)) else {
+    let (Ok(own), Ok(Some(bases))) = (history.promoted(), bases) else {
         return false;
     };
-    if !is_current(own) {
-        return false;
-    }
-    let Ok(bases) = BaseBranches::find(config, &clone, services) else {
-        return false;
-    };
-    bases.unknown.is_empty()
-        && bases.branches.into_iter().all(|branch| {
+    is_current(own)
+        && bases.unknown.is_empty()
+        && bases.branches.iter().all(|branch| {
             branch.tip == own.branch.tip
-                || History::for_branch(&bases.git, config, branch)
+                || History::for_branch(&bases.git, config, branch.clone())
                     .is_ok_and(|history| is_current(&history))
         })
 }

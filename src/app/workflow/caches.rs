@@ -156,7 +156,7 @@ impl OtherSetsCache {
         if let Some(known) = self.0.borrow().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let sets = Arc::new(OtherSets::read(git, branch, own, history.commit_count())?);
+        let sets = Arc::new(OtherSets::read(git, branch, own, history.reach())?);
         self.0.borrow_mut().insert(key, Arc::clone(&sets));
         Ok(sets)
     }

@@ -46,7 +46,9 @@ const FILES_SHOWN: usize = 20;
 /// A commit that can be made.
 pub(super) struct ReadyCommit<'p> {
     git: Git,
-    root: &'p Path,
+    planned: &'p Planned,
+    config: &'p Config,
+    tree: &'p dyn Files,
     /// The commit at `HEAD` before the files are changed.
     base: ObjectId,
     /// The files with their contents after the change.
@@ -94,7 +96,7 @@ pub(super) enum NotCommitted {
 pub(super) fn ready<'p>(
     planned: &'p Planned,
     config: &'p Config,
-    files: &dyn Files,
+    files: &'p dyn Files,
 ) -> Result<Option<ReadyCommit<'p>>, Errors> {
     let to_errors = |error: GitError| Errors::from(Error::from(&error));
     let plan = &planned.plan;
@@ -160,7 +162,9 @@ pub(super) fn ready<'p>(
     }
     Ok(Some(ReadyCommit {
         git,
-        root: &config.root,
+        planned,
+        config,
+        tree: files,
         base,
         pins: committed.values().sum(),
         files: committed
@@ -175,9 +179,14 @@ pub(super) fn commit(
     document: &PlanDocument,
 ) -> Result<ObjectId, NotCommitted> {
     let trailers = document.trailers.join("\n");
+    let approved = &ready.planned.approved;
+    let changed = |path: &RelPath, content| {
+        Plan::of_content(approved, ready.config, ready.tree, path, content).new
+    };
     let plan = CommitPlan {
         base: &ready.base,
         files: &ready.files,
+        changed: &changed,
         title: &document.title,
         trailers: &trailers,
     };
@@ -189,7 +198,7 @@ pub(super) fn commit(
                 |()| String::new(),
             );
             Err(NotCommitted::Nothing(format!(
-                "a hook of this repository changed the commit: {difference}; HEAD was set back{index}"
+                "a hook or a filter of this repository changed the commit: {difference}; HEAD was set back{index}"
             )))
         }
         Ok(Committed::Kept(id, difference)) => Err(doubtful(
@@ -212,7 +221,13 @@ pub(super) fn uncommitted(
 ) -> Errors {
     let paths: Vec<_> = ready.files.iter().map(|(path, _)| *path).collect();
     let trailers = document.trailers.join("\n");
-    finish_by_hand(ready.root, &paths, &document.title, &trailers, reason)
+    finish_by_hand(
+        &ready.config.root,
+        &paths,
+        &document.title,
+        &trailers,
+        reason,
+    )
 }
 
 fn finish_by_hand(

@@ -3,7 +3,7 @@
 //! A clone has the history of one branch, unless it is shallow. That of a repository of a fleet is fetched. If the
 //! history is absent, the error explains why.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use super::{
     Services,
@@ -45,6 +45,8 @@ const READING: &str = "reading git history";
 /// The commits of a history, and their origin.
 struct Commits {
     history: history::History,
+    /// The history of `HEAD` in a work tree, if the branch does not contain it.
+    checked_out: Option<history::History>,
     origin: Origin,
 }
 
@@ -101,6 +103,7 @@ fn read(
     let git = Box::new(git);
     Ok(Commits {
         history,
+        checked_out: None,
         origin: Origin::Clone { git, role },
     })
 }
@@ -125,6 +128,36 @@ fn read_branch(
         Ok(history)
     };
     read().map_err(|error| git.explain(error))
+}
+
+impl Commits {
+    /// Adds the holds that only `HEAD` knows: the clone may record a branch that its remote no longer promotes, and a
+    /// commit in the work tree continues that of `HEAD`.
+    fn add_checked_out(
+        &mut self,
+        config: &Config,
+        scope: HoldScope,
+        services: &Services,
+    ) -> Result<(), GitError> {
+        let Origin::Clone {
+            git,
+            role: BranchRole::Promoted,
+        } = &self.origin
+        else {
+            return Ok(());
+        };
+        let head = match git.head() {
+            Err(GitError::Unborn) => return Ok(()),
+            head => head?,
+        };
+        if self.history.contains(&head.tip) {
+            return Ok(());
+        }
+        let head = read_branch(git, config, &head, scope, services)?;
+        self.history.add_holds(&head);
+        self.checked_out = Some(head);
+        Ok(())
+    }
 }
 
 impl From<Result<Commits, GitError>> for SiteHistory {
@@ -179,10 +212,16 @@ impl SiteHistory {
     }
 
     fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
-        match head_on_forge::find(config, services) {
+        let mut history = match head_on_forge::find(config, services) {
             Some(head) => Self::up_to(&head, config, scope, services),
             None => Self::in_clone(config, scope, services),
+        };
+        if let Ok(commits) = &mut history.commits
+            && let Err(error) = commits.add_checked_out(config, scope, services)
+        {
+            history.commits = Err(error);
         }
+        history
     }
 
     fn in_clone(config: &Config, scope: HoldScope, services: &Services) -> Self {
@@ -193,7 +232,11 @@ impl SiteHistory {
     /// The history of a repository of a fleet. `accept_unknown`: whether the fleet accepts facts that it does not show.
     pub(super) fn for_member(history: history::History, accept_unknown: bool) -> Self {
         let origin = Origin::Forge { accept_unknown };
-        Self::from(Ok(Commits { history, origin }))
+        Self::from(Ok(Commits {
+            history,
+            checked_out: None,
+            origin,
+        }))
     }
 
     /// Whether there is a history that could not be read.
@@ -301,11 +344,12 @@ impl SiteHistory {
     }
 
     /// The hold of the digests that the files pin, compared with the branch and the commits up to `HEAD`;
-    /// `None` without a promoted branch.
+    /// `None` without a promoted branch. `promoted`: the branches that count before the change of the work tree.
     pub(crate) fn hold_of_head(
         &self,
         config: &Config,
         digests: &Digests,
+        promoted: &[Branch],
         services: &Services,
     ) -> Result<Option<Hold>, Error> {
         let commits = match &self.commits {
@@ -320,15 +364,38 @@ impl SiteHistory {
         else {
             return Ok(None);
         };
+        let read = |branch: &Branch| {
+            let history = read_branch(git, config, branch, HoldScope::All, services);
+            history.map_err(|error| Error::from(&error))
+        };
+        let head = OnceCell::new();
+        let hold_beside = |base: &history::History| {
+            let hold = base.hold(digests, digests);
+            if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
+                return Ok::<_, Error>(hold);
+            }
+            let head = match (&commits.checked_out, head.get()) {
+                (Some(head), _) | (None, Some(head)) => head,
+                (None, None) => {
+                    let branch = git.head().map_err(|error| Error::from(&error))?;
+                    let history = read(&branch)?;
+                    head.get_or_init(|| history)
+                }
+            };
+            Ok(base.hold_of_head(head, digests))
+        };
         let base = &commits.history;
-        let hold = base.hold(digests, digests);
-        if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
-            return Ok(Some(hold));
+        let mut hold = hold_beside(base)?;
+        for branch in promoted {
+            if hold.is_held() || branch.tip == base.branch.tip {
+                continue;
+            }
+            let other = hold_beside(&read(branch)?)?;
+            if other.is_held() || hold.latest().is_none() {
+                hold = other;
+            }
         }
-        let head = git.head().map_err(|error| Error::from(&error))?;
-        let head = read_branch(git, config, &head, HoldScope::All, services)
-            .map_err(|error| Error::from(&error))?;
-        Ok(Some(base.hold_of_head(&head, digests)))
+        Ok(Some(hold))
     }
 
     /// The history, like [`Self::promoted_or_local`]; `None` if there is none.

@@ -156,6 +156,17 @@ impl Graph {
         is_descendant
     }
 
+    /// Whether each commit is the first of the line or has it as an ancestor; `None` if there is only one history. A merge
+    /// may have brought in others.
+    pub(super) fn joined(&self) -> Option<Vec<bool>> {
+        let first = *self.line.first()?;
+        let is_root = |node: &&Node| node.first.is_none() && node.others.is_empty();
+        self.nodes.iter().filter(is_root).nth(1)?;
+        let mut is_joined = self.descendants(first);
+        is_joined[first] = true;
+        Some(is_joined)
+    }
+
     fn parents(&self, commit: usize) -> impl DoubleEndedIterator<Item = usize> {
         let node = &self.nodes[commit];
         node.first.into_iter().chain(node.others.iter().copied())
@@ -214,6 +225,17 @@ mod tests {
             others: others.to_vec(),
         };
         Graph::from_nodes(nodes.iter().map(node).collect(), nodes.len().checked_sub(1))
+    }
+
+    #[test]
+    fn merge_may_bring_in_another_history() {
+        // 0 is the first of the line; 1 and 2 have a history of their own until the merge 3.
+        let graph_of_two = graph(&[(None, &[]), (None, &[]), (Some(1), &[]), (Some(0), &[2])]);
+        assert_eq!(graph_of_two.joined(), Some(vec![true, false, false, true]));
+        // The second parent continues the line, and adds another history.
+        let graph_of_both = graph(&[(None, &[]), (None, &[]), (Some(1), &[0]), (Some(0), &[2])]);
+        assert_eq!(graph_of_both.joined(), Some(vec![true, false, true, true]));
+        assert_eq!(Graph::linear(3).joined(), None);
     }
 
     #[test]

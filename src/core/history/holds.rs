@@ -343,6 +343,8 @@ pub(crate) struct HeldDigest {
     pub date: String,
     /// Whether the set and the image still exist in the branch, and another set asks.
     pub is_elsewhere: bool,
+    /// Whether a merge brought the commit in with a history of its own: its set is not the one that now has its path.
+    pub is_imported: bool,
 }
 
 /// An image whose digest is held.
@@ -464,6 +466,18 @@ impl History {
             }
         }
         hold
+    }
+
+    /// Adds the holds by commits that only another branch contains.
+    pub(crate) fn add_holds(&mut self, other: &Self) {
+        let known: HashSet<_> = self.facts.commits.iter().map(|commit| commit.id).collect();
+        let own = std::mem::take(&mut self.held);
+        let added = other
+            .held
+            .iter()
+            .filter(|held| !known.contains(&held.commit));
+        self.held = added.cloned().chain(own).collect();
+        self.held_by_digest = by_digest(&self.held);
     }
 
     /// Whether a commit of this set pins a held digest on purpose, after the commit that undid it.

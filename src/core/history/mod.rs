@@ -372,6 +372,7 @@ impl History {
         }
         let holds = holds::find_holds(graph, points, facts.start, is_truncated);
         let mut held = Vec::new();
+        let joined = graph.joined().filter(|_| !shallow);
         for undone in holds.held(graph) {
             let commit = &facts.commits[undone.commit];
             held.push(HeldDigest {
@@ -381,6 +382,7 @@ impl History {
                 commit: commit.id,
                 date: commit.info.date(),
                 is_elsewhere: false,
+                is_imported: joined.as_ref().is_some_and(|joined| !joined[undone.commit]),
             });
         }
         Self {
@@ -404,9 +406,9 @@ impl History {
         &self.config.set_path
     }
 
-    /// The number of commits that the branch reaches.
-    pub(crate) fn commit_count(&self) -> usize {
-        self.facts.commits.len()
+    /// Whether the branch contains a commit.
+    pub(crate) fn contains(&self, commit: &ObjectId) -> bool {
+        self.facts.commits.iter().any(|known| known.id == *commit)
     }
 
     /// The commit that made the current set current.

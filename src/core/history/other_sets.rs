@@ -29,11 +29,21 @@ const LEAST_PER_PROCESS: usize = if cfg!(test) { 3 } else { 2_000 };
 /// The maximum number of these processes: each holds the commits that it skips in memory.
 const MAX_PROCESSES: usize = 8;
 
+/// What a branch reaches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    /// The number of commits.
+    commits: usize,
+    /// Whether merges brought in other histories, as `git subtree add` does.
+    has_imports: bool,
+}
+
 /// The sets of a branch.
 #[derive(Debug)]
 pub(crate) struct OtherSets {
     git: Git,
     branch: Branch,
+    has_imports: bool,
     sets: Vec<OtherSet>,
 }
 
@@ -80,6 +90,14 @@ pub(crate) enum HoldScope {
 }
 
 impl History {
+    /// What the branch reaches.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach {
+            commits: self.facts.commits.len(),
+            has_imports: !self.shallow && self.facts.graph.joined().is_some(),
+        }
+    }
+
     /// Adds the holds of the other sets of the branch.
     pub(crate) fn with_other_sets(
         mut self,
@@ -101,20 +119,21 @@ impl History {
 
 impl OtherSets {
     /// Finds the sets of every configuration file in the history of a branch. `own`: the path of the
-    /// configuration of a set that asks. `commits`: the number of commits that the branch reaches.
+    /// configuration of a set that asks.
     pub(crate) fn read(
         git: &Git,
         branch: &Branch,
         own: &SetPath,
-        commits: usize,
+        reach: Reach,
     ) -> Result<Self, GitError> {
         let mut sets = Vec::new();
-        for (path, versions) in configurations(git, &branch.tip, own, commits)? {
+        for (path, versions) in configurations(git, &branch.tip, own, reach.commits)? {
             sets.extend(OtherSet::read(git, branch, path, versions)?);
         }
         Ok(Self {
             git: git.clone(),
             branch: branch.clone(),
+            has_imports: reach.has_imports,
             sets,
         })
     }
@@ -146,14 +165,14 @@ impl OtherSets {
             let is_wanted = if is_own {
                 with_own
             } else {
-                scope == HoldScope::All || set.has_ended(&self.git)?
+                scope == HoldScope::All || self.has_imports || set.has_ended(&self.git)?
             };
             if !is_wanted {
                 continue;
             }
             for held in &set.holds(&self.git, &self.branch)?.held {
                 all.push(HeldDigest {
-                    is_elsewhere: !is_own && set.images.contains(&held.image),
+                    is_elsewhere: !is_own && !held.is_imported && set.images.contains(&held.image),
                     ..held.clone()
                 });
             }

@@ -725,8 +725,7 @@ fn moved_set_inherits_the_holds_of_its_new_path() {
     // Control: the set itself never pinned the build.
     assert!(!is_held(&moved, 'b'));
     let git = Git::open(&root).unwrap();
-    let others =
-        OtherSets::read(&git, &moved.branch, moved.set_path(), moved.commit_count()).unwrap();
+    let others = OtherSets::read(&git, &moved.branch, moved.set_path(), moved.reach()).unwrap();
     let moved = moved.with_other_sets(&others, HoldScope::Refusals);
     assert!(is_held(&moved.unwrap(), 'b'));
 }

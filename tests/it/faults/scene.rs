@@ -15,6 +15,7 @@ use super::{
 };
 use crate::support::{
     fake,
+    fleet::{self, Fleet},
     forge::{Fake, Kind as Forge, TOKEN, github_rules::Signatures},
     images::Image,
     packages::Packages,
@@ -42,6 +43,8 @@ pub(crate) struct Case {
 struct Parts {
     world: Option<World>,
     forge: Option<Fake>,
+    /// A world with its forge.
+    fleet: Option<Fleet>,
     packages: Option<Packages>,
     registry: Option<(tempfile::TempDir, Registry)>,
     repository: Option<fake::Fake>,
@@ -91,6 +94,25 @@ pub(crate) static CASES: &[Case] = &[
         promoted_on_github,
     ),
     read("promote-stage", &["promote", "--revision", REV_B], proven),
+    read(
+        "promote-source",
+        &["promote", "--revision", BUILT],
+        with_source,
+    ),
+    write(
+        "fleet-promote-pr",
+        &[
+            "fleet",
+            "promote",
+            "--list",
+            "list.txt",
+            "--revision",
+            fleet::REV,
+            "--pr",
+            "ready",
+        ],
+        fleet_on_github,
+    ),
     read("builds", &["builds"], promoted),
     read("diff", &["diff", "--contents"], promoted),
     read("rollback", &["rollback", "--to", REV_A], promoted),
@@ -192,7 +214,8 @@ impl Case {
 
 impl Scene {
     pub(crate) fn world(&self) -> &World {
-        self.parts.world.as_ref().unwrap()
+        let fleet = self.parts.fleet.as_deref();
+        self.parts.world.as_ref().or(fleet).unwrap()
     }
 
     /// Where credentials, certificates and other repositories are.
@@ -231,8 +254,9 @@ impl Scene {
     /// The state outside of the work tree that the run may change.
     pub(crate) fn remote(&self) -> Value {
         let mut state = json!({});
-        if let Some(forge) = &self.parts.forge {
-            let store = forge.store();
+        let forge = self.parts.forge.as_ref().map(Fake::store);
+        let of_fleet = || Some(self.parts.fleet.as_ref()?.forge.store(0));
+        if let Some(store) = forge.or_else(of_fleet) {
             let files = |head: &String| -> BTreeMap<String, String> {
                 let text = |blob: &String| String::from_utf8_lossy(&store.blobs[blob]).into_owned();
                 let files = store.files_of(head).iter();
@@ -386,6 +410,59 @@ fn proven(proxy: &Proxy, directory: &Path) -> Parts {
     proxy.route("/acme/", &repository.host());
     parts.repository = Some(repository);
     parts
+}
+
+/// A commit of the source.
+const BUILT: &str = "05294f672c85c53032a77fb36c310d437ee59034";
+
+/// A set whose builds are those of a private repository.
+fn with_source(proxy: &Proxy, directory: &Path) -> Parts {
+    let source = directory.join("source");
+    std::fs::create_dir(&source).unwrap();
+    world::git(&source, &["init", "-q", "-b", "main"]);
+    let mut revisions = Vec::new();
+    for name in ["first", "second"] {
+        let commit = ["commit", "-q", "--allow-empty", "-m", name];
+        world::git_at(&source, &commit, "2026-01-02T03:04:05Z");
+        let id: &'static str = world::git(&source, &["rev-parse", "HEAD"]).leak();
+        revisions.push(id);
+    }
+    let [first, second] = [revisions[0], revisions[1]];
+    assert_eq!(second, BUILT);
+    world::git(&source, &["gc", "-q"]);
+    world::git(&source, &["update-server-info"]);
+    let mut world = World::empty();
+    world.build(first);
+    world.build(second);
+    let block = forge_block(proxy, Forge::Gitea, "labels: []");
+    world.write(
+        "repin.yaml",
+        CONFIG.to_owned() + &block + "source: acme/app\n",
+    );
+    world.pin(first);
+    let world = world.with_git();
+    world.adopt(first);
+    world.push();
+    let repository = fake::private_repository(source.join(".git"), TOKEN);
+    proxy.route("/acme/", &repository.host());
+    Parts {
+        world: Some(world),
+        repository: Some(repository),
+        ..Parts::default()
+    }
+}
+
+/// A fleet of one repository.
+fn fleet_on_github(proxy: &Proxy, _: &Path) -> Parts {
+    let mut options = fleet::options(Forge::Github, 1);
+    options.root = Some(proxy.base());
+    let fleet = Fleet::new(options);
+    fleet.replace("repin.yaml", &fleet.forge.api(), &proxy.base());
+    proxy.route("/", &fleet.forge.server.url());
+    Parts {
+        fleet: Some(fleet),
+        ..Parts::default()
+    }
 }
 
 fn forge_block(proxy: &Proxy, kind: Forge, settings: &str) -> String {

@@ -153,7 +153,10 @@ fn neutral(document: &Value, scene: &Scene) -> Value {
         let id = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
         // An abbreviation has ten digits.
         let is_known = [REV_A, REV_B].iter().any(|known| known.starts_with(id));
-        let other = [10, 40].contains(&id.len()) && !is_known;
+        // The set of a fleet contains the address of its forge.
+        let of_set = ["in set ", "\"set_sha256\":\""];
+        let is_set = of_set.iter().any(|before| neutral.ends_with(before));
+        let other = is_set || [10, 40].contains(&id.len()) && !is_known;
         neutral += &if other {
             word.replace(id, "COMMIT")
         } else {
@@ -195,7 +198,7 @@ fn strip(document: &mut Value) {
     match document {
         Value::Array(items) => items.iter_mut().for_each(strip),
         Value::Object(fields) => {
-            for name in ["body", "warnings"] {
+            for name in ["body", "warnings", "requests", "seconds"] {
                 fields.remove(name);
             }
             if let Some(Value::Array(checks)) = fields.get_mut("checks") {

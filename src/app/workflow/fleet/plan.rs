@@ -298,9 +298,9 @@ impl Walk<'_> {
         let content = &site.head.repository.content;
         let history = fetch_history(member, content).await?;
         let (branch, config) = (history.branch.clone(), member.config.clone());
-        let commits = history.commit_count();
+        let reach = history.reach();
         let others = content.read_history(&member.state.base, move |git| {
-            OtherSets::read(git, &branch, &config.set_path, commits)
+            OtherSets::read(git, &branch, &config.set_path, reach)
         });
         let others = others.await?;
         let history = history.with_other_sets(&others, HoldScope::All)?;

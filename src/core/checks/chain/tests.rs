@@ -146,6 +146,7 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
         commit: ObjectId::parse(&[b'a'; 40]).unwrap(),
         date: String::new(),
         is_elsewhere: false,
+        is_imported: false,
     });
     let (config, revision) = (config(), revision());
     let mut chain = not_older(&config, &revision);

@@ -105,9 +105,9 @@ impl Case<'_> {
             tip: self.id(tip),
         };
         let history = History::for_branch(self.git, &config, branch.clone()).unwrap();
-        let count = history.commit_count();
+        let reach = history.reach();
         let mut others = self.others.borrow_mut();
-        let read = || OtherSets::read(self.git, &branch, &set_path, count).unwrap();
+        let read = || OtherSets::read(self.git, &branch, &set_path, reach).unwrap();
         let others = others
             .entry((tip, config.file_name().to_owned()))
             .or_insert_with(read);

@@ -180,20 +180,22 @@ fn verify(config: &Config, remote: Remote, cx: &Context) -> Result<Verdict, Erro
     let outside = tree.search(config, &found, Scope::Counted);
     let mut all_checks = checks::tree_checks(config, &found, &outside);
     all_checks.extend(check_pin_tags(config, &found, cx));
-    // Wrong pins must be corrected first; a comparison with a registry would only cost requests.
-    let remote_checks = if is_remote && !checks::any_failed(&all_checks) {
-        let result = check_remote(config, trust.as_ref(), &found, cx);
-        permitted(result, remote)?
-    } else {
-        RemoteChecks::default()
+    let bases = is_remote.then(|| base_policy::bases(config, &cx.services));
+    let remote_checks = match &bases {
+        // Wrong pins must be corrected first; a comparison with a registry would only cost requests.
+        Some(bases) if !checks::any_failed(&all_checks) => {
+            let result = check_remote(config, trust.as_ref(), &found, bases, cx);
+            permitted(result, remote)?
+        }
+        _ => RemoteChecks::default(),
     };
     all_checks.extend(checks::check_shared_digests(
         config,
         &pinned(config, &found),
     ));
     all_checks.extend(remote_checks.checks);
-    if is_remote {
-        all_checks.extend(base_policy::warnings(config, &files, &cx.services));
+    if let Some(bases) = &bases {
+        all_checks.extend(base_policy::warnings(config, &files, bases));
     }
     Ok(Verdict {
         found,

@@ -4,7 +4,8 @@ use crate::{
     app::{
         cli::context::Context,
         workflow::{
-            SiteHistory, base_policy,
+            SiteHistory,
+            base_policy::{self, Bases},
             forge_overview::{ImagePulls, ManifestPull, check_pull_limit, signature_pulls},
             stages::Stages,
             trust::{self, Trust},
@@ -74,17 +75,18 @@ pub(super) fn check_remote(
     config: &Config,
     trust: Option<&Trust<'_>>,
     found: &FoundPins,
+    bases: &Bases,
     cx: &Context,
 ) -> Result<RemoteChecks, Errors> {
     let history = SiteHistory::for_verdict(config, &cx.services);
-    let (stages, unknown_stages) = check_stages(config, found, &history, cx)?;
+    let (stages, unknown_stages) = check_stages(config, found, &history, bases, cx)?;
     let sources = cx.services.sources_of_images(config)?;
     let pinned = read_pinned(config, &sources, found, cx)?;
     let (mut checks, mut errors, revision) = checks::check_pinned_images(config, &pinned, found);
     let is_readable = errors.is_empty();
     checks.extend(stages);
     errors.extend(unknown_stages);
-    match check_hold(config, found, revision.as_ref(), &history, cx) {
+    match check_hold(config, found, revision.as_ref(), &history, bases, cx) {
         Ok(check) => checks.extend(check),
         Err(error) => errors.push(error),
     }
@@ -162,10 +164,14 @@ fn check_hold(
     found: &FoundPins,
     revision: Option<&Revision>,
     history: &SiteHistory,
+    bases: &Bases,
     cx: &Context,
 ) -> Result<Option<Check>, Error> {
     let digests = checks::current_digests(config, found);
-    let hold = history.hold_of_head(config, &digests, &cx.services)?;
+    // Unknown base branches are reported with the policy.
+    let bases = bases.as_ref().ok().and_then(Option::as_ref);
+    let promoted = bases.map_or(&[][..], |bases| &bases.promoted);
+    let hold = history.hold_of_head(config, &digests, promoted, &cx.services)?;
     hold.map(|hold| checks::check_pinned_hold(config, revision, &hold))
         .transpose()
 }
@@ -175,12 +181,13 @@ fn check_stages(
     config: &Config,
     found: &FoundPins,
     history: &SiteHistory,
+    bases: &Bases,
     cx: &Context,
 ) -> Result<(Vec<Check>, Vec<Error>), Errors> {
     let stages = Stages::open(config, history, true, &cx.services)?;
     let digests = checks::current_digests(config, found);
     if config.promote.after.is_empty()
-        || base_policy::is_current_on_bases(config, &digests, history, &cx.services)
+        || base_policy::is_current_on_bases(config, &digests, history, bases)
     {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -58,6 +58,8 @@ pub struct Options {
     pub heavy: BTreeSet<usize>,
     /// Whether requests without a token may read.
     pub public: bool,
+    /// The address in responses, if it is not that of the server.
+    pub root: Option<String>,
 }
 
 impl Options {
@@ -76,6 +78,7 @@ impl Options {
             slow_above: usize::MAX,
             heavy: BTreeSet::new(),
             public: false,
+            root: None,
         }
     }
 
@@ -142,7 +145,11 @@ impl Thousand {
         });
         let behind = Arc::clone(&shared);
         let server = Server::start(move |asked| behind.handle(asked));
-        shared.root.set(server.url()).unwrap();
+        let root = shared.options.root.clone();
+        shared
+            .root
+            .set(root.unwrap_or_else(|| server.url()))
+            .unwrap();
         Self { server, shared }
     }
 
