@@ -314,9 +314,10 @@ impl Trial {
         if name == "gates-gitea" && self.plan.kind.name == "null" {
             return &[1, 3];
         }
-        // A stage that cannot be fetched is unknown, whatever the reason.
+        // A stage or a source that cannot be fetched is unknown, whatever the reason.
         let is_denied = matches!(self.plan.kind.means, Means::Denied | Means::DeniedElsewhere);
-        if name == "promote-stage" && is_denied && hit.is_some_and(Request::is_of_git) {
+        let is_fetched = ["promote-stage", "promote-source"].contains(&name);
+        if is_fetched && is_denied && hit.is_some_and(Request::is_of_git) {
             return &[3];
         }
         match self.plan.kind.means {

@@ -162,6 +162,11 @@ impl Asked {
         })
     }
 
+    /// Whether git requests a file of a repository.
+    pub fn is_git(&self) -> bool {
+        self.path.contains(".git/")
+    }
+
     /// The path after that of a repository that git requests.
     pub fn git_service(&self) -> Option<&str> {
         let (_, service) = self.path.split_once(".git/")?;

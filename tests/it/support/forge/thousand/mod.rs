@@ -266,7 +266,7 @@ impl Shared {
         if asked.to_string().contains(TOKEN) || asked.body.to_string().contains(TOKEN) {
             self.breach(format!("the token is in {asked}"));
         }
-        let is_git = asked.git_service().is_some();
+        let is_git = asked.is_git();
         if let Err(breach) = Description::of(self.options.kind).check(asked)
             && !is_git
         {
@@ -354,7 +354,7 @@ impl Shared {
         write: bool,
         at: SystemTime,
     ) -> Outcome {
-        if asked.git_service().is_some() {
+        if asked.is_git() {
             return self.git_outcome(asked, number);
         }
         let (header, prefix) = match self.options.kind {
