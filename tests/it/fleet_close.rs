@@ -10,7 +10,7 @@ use crate::support::{
         Kind, PullRow,
         thousand::{Options, Trouble, contents::PINNED},
     },
-    hosted::{FORGES, SERVERS},
+    hosted::FORGES,
     world::{REV_A, REV_B, Ran},
 };
 
@@ -73,7 +73,7 @@ fn body(kind: &str, revision: &str) -> String {
 
 #[test]
 fn only_pull_requests_of_the_set_are_shown() {
-    for kind in SERVERS {
+    for kind in FORGES {
         let fleet = Fleet::new(Options::new(kind, 10));
         propose(&fleet, 0, |_| {});
         // Foreign pull requests with any texts: of another set, from a fork, on another branch, for
@@ -165,7 +165,7 @@ fn only_pull_requests_of_the_set_are_shown() {
 
 #[test]
 fn foreign_commits_keep_a_pull_request_open() {
-    for kind in SERVERS {
+    for kind in FORGES {
         let fleet = Fleet::new(Options::new(kind, 2));
         let ours = propose(&fleet, 0, |_| {});
         let theirs = {

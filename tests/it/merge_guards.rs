@@ -10,7 +10,7 @@ use crate::support::{
         self as fakes, Fake, Kind, When,
         store::{CommitRow, Files, Store},
     },
-    hosted::{A, PROMOTE, SERVERS, WAIT, hosted, hosted_in, publish, run},
+    hosted::{A, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
     world::{self, REV_A, REV_B, Ran, World},
 };
 
@@ -159,30 +159,28 @@ fn honest_pull_request_is_merged_by_wait() {
 
 #[test]
 fn honest_pull_request_survives_moved_base() {
-    for kind in SERVERS {
-        for how in ["elsewhere", "merged into the branch", "same file"] {
-            let (world, fake) = opened(kind, Opened::Promotion);
-            fake.store().github.delay = 0;
-            let case = format!("{kind:?} {how}");
-            let moved = fake.store().content("main", A) + "# more\n";
-            let file = if how == "same file" {
-                (A, &*moved)
-            } else {
-                ("README.md", "hello")
-            };
-            fake.store().push("main", "elsewhere", &[file]);
-            if how == "merged into the branch" {
-                merge_base_into(&fake, &[]);
-            }
-            fake.when(2, |store| store.report("ci", "success"));
-            if how == "same file" {
-                // A conflict: the changed lines are next to each other.
-                let head = branch(&fake);
-                let planned = fake.store().content(&head, A) + "# more\n";
-                merge_base_into(&fake, &[(A, &planned)]);
-            }
-            is_merged(&world, &fake, &case);
+    for (kind, how) in on_servers(&["elsewhere", "merged into the branch", "same file"]) {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.store().github.delay = 0;
+        let case = format!("{kind:?} {how}");
+        let moved = fake.store().content("main", A) + "# more\n";
+        let file = if how == "same file" {
+            (A, &*moved)
+        } else {
+            ("README.md", "hello")
+        };
+        fake.store().push("main", "elsewhere", &[file]);
+        if how == "merged into the branch" {
+            merge_base_into(&fake, &[]);
         }
+        fake.when(2, |store| store.report("ci", "success"));
+        if how == "same file" {
+            // A conflict: the changed lines are next to each other.
+            let head = branch(&fake);
+            let planned = fake.store().content(&head, A) + "# more\n";
+            merge_base_into(&fake, &[(A, &planned)]);
+        }
+        is_merged(&world, &fake, &case);
     }
 }
 
@@ -474,10 +472,7 @@ fn gates_are_those_of_the_base() {
 
 #[test]
 fn pull_request_without_marker_is_not_merged() {
-    for (kind, is_fork) in SERVERS
-        .iter()
-        .flat_map(|kind| [(*kind, false), (*kind, true)])
-    {
+    for (kind, is_fork) in on_servers(&[false, true]) {
         let (world, fake) = opened(kind, Opened::Promotion);
         if is_fork {
             let mut store = fake.store();
@@ -515,52 +510,51 @@ fn removed_marker_cancels_the_merge() {
 
 #[test]
 fn marker_of_branches_permits_only_configured_branches() {
-    for kind in SERVERS {
-        for (from, to, settings, merged) in [
-            ("evil", "main", "", false),
-            ("staging", "main", "", false),
-            ("evil", "main", ", sync_targets: [staging]", false),
-            ("staging", "release", ", sync_targets: [staging]", false),
-            ("staging", "main", ", sync_targets: [staging]", true),
-            (
-                "staging",
-                "release",
-                ", base: release, sync_targets: [staging]",
-                true,
-            ),
-        ] {
-            let case = format!("{kind:?} {from} {to} {settings}");
-            let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
-            {
-                let mut store = fake.store();
-                store.required = vec!["ci".to_owned()];
-                let main = store.refs["main"].clone();
-                store.refs.insert("release".to_owned(), main);
-                store.push(from, "anything", &[("repin.yaml", "evil")]);
-                let number = store.number();
-                assert_eq!(number, 1);
-                store.gitea.checked.insert(number);
-                store.pulls.push(fakes::PullRow {
-                    number,
-                    title: "mine".to_owned(),
-                    body: format!("<!-- repin/2 kind=branch set=repin.yaml revision={from} -->"),
-                    open: true,
-                    merged: None,
-                    draft: false,
-                    head: from.to_owned(),
-                    head_repo: "acme/flows".to_owned(),
-                    base: to.to_owned(),
-                    labels: Vec::new(),
-                    closed_at: None,
-                });
-            }
-            if merged {
-                fake.when(2, |store| store.report("ci", "success"));
-                is_merged(&world, &fake, &case);
-            } else {
-                arm(&fake);
-                is_refused(&world, &fake, "forge.sync_targets", &case);
-            }
+    let cases = [
+        ("evil", "main", "", false),
+        ("staging", "main", "", false),
+        ("evil", "main", ", sync_targets: [staging]", false),
+        ("staging", "release", ", sync_targets: [staging]", false),
+        ("staging", "main", ", sync_targets: [staging]", true),
+        (
+            "staging",
+            "release",
+            ", base: release, sync_targets: [staging]",
+            true,
+        ),
+    ];
+    for (kind, (from, to, settings, merged)) in on_servers(&cases) {
+        let case = format!("{kind:?} {from} {to} {settings}");
+        let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
+        {
+            let mut store = fake.store();
+            store.required = vec!["ci".to_owned()];
+            let main = store.refs["main"].clone();
+            store.refs.insert("release".to_owned(), main);
+            store.push(from, "anything", &[("repin.yaml", "evil")]);
+            let number = store.number();
+            assert_eq!(number, 1);
+            store.gitea.checked.insert(number);
+            store.pulls.push(fakes::PullRow {
+                number,
+                title: "mine".to_owned(),
+                body: format!("<!-- repin/2 kind=branch set=repin.yaml revision={from} -->"),
+                open: true,
+                merged: None,
+                draft: false,
+                head: from.to_owned(),
+                head_repo: "acme/flows".to_owned(),
+                base: to.to_owned(),
+                labels: Vec::new(),
+                closed_at: None,
+            });
+        }
+        if merged {
+            fake.when(2, |store| store.report("ci", "success"));
+            is_merged(&world, &fake, &case);
+        } else {
+            arm(&fake);
+            is_refused(&world, &fake, "forge.sync_targets", &case);
         }
     }
 }
@@ -781,26 +775,24 @@ fn set_that_cannot_be_verified_is_not_merged() {
             fs::write(world.path("images/review/index.json"), "{").unwrap();
         }),
     ];
-    for kind in SERVERS {
-        for (case, broken) in &cases {
-            let (world, fake) = opened(kind, Opened::Promotion);
-            fake.store().report("ci", "success");
-            broken(&world);
-            let ran: Ran = run(&world, &WAIT);
-            let case = format!("{kind:?} {case}");
-            assert_eq!(ran.code, 3, "{case}: {}", ran.stderr);
-            let document: Value = ran.json();
-            assert_eq!(document["state"], "open", "{case}");
-            assert!(
-                ran.stderr.contains("was not verified"),
-                "{case}: {}",
-                ran.stderr
-            );
-            // With the failed checks and errors only.
-            assert!(ran.stderr.contains("review"), "{case}: {}", ran.stderr);
-            assert!(!ran.stderr.contains("pin_count"), "{case}: {}", ran.stderr);
-            is_not_merged(&fake, &case);
-        }
+    for (kind, (case, broken)) in on_servers(&cases) {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.store().report("ci", "success");
+        broken(&world);
+        let ran: Ran = run(&world, &WAIT);
+        let case = format!("{kind:?} {case}");
+        assert_eq!(ran.code, 3, "{case}: {}", ran.stderr);
+        let document: Value = ran.json();
+        assert_eq!(document["state"], "open", "{case}");
+        assert!(
+            ran.stderr.contains("was not verified"),
+            "{case}: {}",
+            ran.stderr
+        );
+        // With the failed checks and errors only.
+        assert!(ran.stderr.contains("review"), "{case}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("pin_count"), "{case}: {}", ran.stderr);
+        is_not_merged(&fake, &case);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{Fake, Kind, TOKEN},
-    hosted::SERVERS,
+    hosted::{SERVERS, on_servers},
     world::{self, REV_A, REV_B, REV_C, Ran, World},
 };
 
@@ -35,11 +35,9 @@ fn trailer(config: &str, revision: &str) -> String {
     }
 }
 
-/// Every layout on every server.
+/// Every layout, and every server.
 fn cells() -> impl Iterator<Item = (Kind, [[&'static str; 2]; 2])> {
-    SERVERS
-        .into_iter()
-        .flat_map(|kind| LAYOUTS.map(|files| (kind, files)))
+    on_servers(&LAYOUTS)
 }
 
 /// Two sets of the images of a world, on a forge and in a clone of its repository.
@@ -388,30 +386,30 @@ fn common_branch_of_two_sets_is_refused() {
         (LAYOUTS[1], common, "a name that contains {set}"),
         (same_key, "", "of one set another name"),
     ];
-    for kind in SERVERS {
-        for (files, more, help) in wrong {
-            for (command, revision) in OPERATIONS {
-                let sets = Sets::new(kind, files, more);
-                sets.open(0, &command, revision);
-                let before = sets.state();
-                let args = [&command[..], &[revision, "--pr", "ready"]].concat();
-                let ran = sets.run(1, &args).exits(5);
-                let key = format!("`{}.branch`", command[0]);
-                for part in [files[0][0], files[1][0], &key, help] {
-                    assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
-                }
-                assert_eq!(sets.state(), before, "{kind:?}");
-                // The commits of another set count without an open pull request.
-                sets.fake.store().close(1);
-                sets.run(1, &[&args[..], &["--reopen"]].concat()).exits(5);
-                assert_eq!(sets.open_pulls(), [] as [&str; 0], "{kind:?}");
-                assert_eq!(sets.state().1, before.1, "{kind:?}");
-                // The closed pull request of another set does not.
-                sets.fake.store().refs.retain(|branch, _| branch == "main");
-                sets.run(1, &args).exits(0);
-                assert_eq!(sets.open_pulls().len(), 1, "{kind:?}");
-            }
+    let cases = wrong
+        .into_iter()
+        .flat_map(|wrong| OPERATIONS.map(|operation| (wrong, operation)));
+    let cases: Vec<_> = cases.collect();
+    for (kind, ((files, more, help), (command, revision))) in on_servers(&cases) {
+        let sets = Sets::new(kind, files, more);
+        sets.open(0, &command, revision);
+        let before = sets.state();
+        let args = [&command[..], &[revision, "--pr", "ready"]].concat();
+        let ran = sets.run(1, &args).exits(5);
+        let key = format!("`{}.branch`", command[0]);
+        for part in [files[0][0], files[1][0], &key, help] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
         }
+        assert_eq!(sets.state(), before, "{kind:?}");
+        // The commits of another set count without an open pull request.
+        sets.fake.store().close(1);
+        sets.run(1, &[&args[..], &["--reopen"]].concat()).exits(5);
+        assert_eq!(sets.open_pulls(), [] as [&str; 0], "{kind:?}");
+        assert_eq!(sets.state().1, before.1, "{kind:?}");
+        // The closed pull request of another set does not.
+        sets.fake.store().refs.retain(|branch, _| branch == "main");
+        sets.run(1, &args).exits(0);
+        assert_eq!(sets.open_pulls().len(), 1, "{kind:?}");
     }
 }
 
@@ -508,40 +506,38 @@ fn new_set_at_former_path_is_separate() {
 #[test]
 fn trailer_without_path_shows_the_top_set() {
     let common = "promote: { branch: 'deploy-{revision}' }\n";
-    for kind in SERVERS {
-        for files in [[["repin.yaml", "us.yml"], PROD], LAYOUTS[1]] {
-            let sets = Sets::new(kind, files, common);
-            let other = usize::from(files[0][0] == "repin.yaml");
-            sets.promote(1 - other, REV_B);
-            sets.fake.store().close(1);
-            let before = sets.state();
-            let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+    for (kind, files) in on_servers(&[[["repin.yaml", "us.yml"], PROD], LAYOUTS[1]]) {
+        let sets = Sets::new(kind, files, common);
+        let other = usize::from(files[0][0] == "repin.yaml");
+        sets.promote(1 - other, REV_B);
+        sets.fake.store().close(1);
+        let before = sets.state();
+        let args = ["promote", "--revision", REV_B, "--pr", "ready"];
+        let ran = sets.run(other, &args).exits(5);
+        let parts = [
+            "set repin.yaml",
+            files[other][0],
+            "`promote.branch`",
+            "{set}",
+        ];
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+        assert_eq!(sets.state(), before, "{kind:?}");
+        // A commit with other trailers, or with other changes, belongs to no set.
+        let branch = format!("deploy-{REV_B}");
+        let foreign = || {
             let ran = sets.run(other, &args).exits(5);
-            let parts = [
-                "set repin.yaml",
-                files[other][0],
-                "`promote.branch`",
-                "{set}",
-            ];
-            for part in parts {
-                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
-            }
-            assert_eq!(sets.state(), before, "{kind:?}");
-            // A commit with other trailers, or with other changes, belongs to no set.
-            let branch = format!("deploy-{REV_B}");
-            let foreign = || {
-                let ran = sets.run(other, &args).exits(5);
-                assert!(ran.stderr.contains("foreign commit"), "{}", ran.stderr);
-            };
-            for message in ["promote", &trailer(files[other][0], REV_B)] {
-                sets.fake.store().reword(&branch, message);
-                foreign();
-            }
-            sets.fake
-                .store()
-                .push(&branch, &trailer("repin.yaml", REV_B), &[("a", "b")]);
+            assert!(ran.stderr.contains("foreign commit"), "{}", ran.stderr);
+        };
+        for message in ["promote", &trailer(files[other][0], REV_B)] {
+            sets.fake.store().reword(&branch, message);
             foreign();
         }
+        sets.fake
+            .store()
+            .push(&branch, &trailer("repin.yaml", REV_B), &[("a", "b")]);
+        foreign();
     }
 }
 
@@ -630,52 +626,48 @@ fn marker_of_another_set_prevents_no_verification() {
 #[test]
 fn wait_verifies_pull_request_of_former_path() {
     let wait = ["wait", "--pr", "1", "--timeout", "5s", "--format", "json"];
-    for kind in SERVERS {
-        for (command, revision) in OPERATIONS {
-            // The files of the pull request are those of the base.
-            let mut sets = Sets::with_forge(kind, LAYOUTS[1], MERGING, "");
-            sets.open(0, &command, revision);
-            sets.rename(0, ["repin.west.yaml", "eu.yml"]);
-            sets.fake.store().required = vec!["ci".to_owned()];
-            sets.fake.when(2, |store| store.report("ci", "success"));
-            let ran = sets.run(0, &wait).exits(0);
-            assert_eq!(ran.json()["state"], "merged", "{kind:?}");
-            let warning = "opened for repin.eu.yaml, the former path of the set repin.west.yaml";
-            assert!(ran.stderr.contains(warning), "{}", ran.stderr);
-        }
+    for (kind, (command, revision)) in on_servers(&OPERATIONS) {
+        // The files of the pull request are those of the base.
+        let mut sets = Sets::with_forge(kind, LAYOUTS[1], MERGING, "");
+        sets.open(0, &command, revision);
+        sets.rename(0, ["repin.west.yaml", "eu.yml"]);
+        sets.fake.store().required = vec!["ci".to_owned()];
+        sets.fake.when(2, |store| store.report("ci", "success"));
+        let ran = sets.run(0, &wait).exits(0);
+        assert_eq!(ran.json()["state"], "merged", "{kind:?}");
+        let warning = "opened for repin.eu.yaml, the former path of the set repin.west.yaml";
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     }
 }
 
 #[test]
 fn wait_refuses_altered_former_pull_request() {
     let live = ["live/repin.yaml", "live/app.yml"];
-    for kind in SERVERS {
-        for attack in ["former files", "without marker", "other commit"] {
-            let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
-            sets.promote(0, REV_B);
-            sets.rename(0, live);
-            {
-                let mut store = sets.fake.store();
-                let head = store.pulls[0].head.clone();
-                match attack {
-                    "without marker" => store.pulls[0].body.clear(),
-                    "other commit" => {
-                        let pins = sets.pins(REV_C);
-                        store.push(&head, "promote", &[(STAGING[1], &pins)]);
-                    }
-                    _ => {}
+    for (kind, attack) in on_servers(&["former files", "without marker", "other commit"]) {
+        let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
+        sets.promote(0, REV_B);
+        sets.rename(0, live);
+        {
+            let mut store = sets.fake.store();
+            let head = store.pulls[0].head.clone();
+            match attack {
+                "without marker" => store.pulls[0].body.clear(),
+                "other commit" => {
+                    let pins = sets.pins(REV_C);
+                    store.push(&head, "promote", &[(STAGING[1], &pins)]);
                 }
+                _ => {}
             }
-            sets.schedule();
-            let ran = sets.wait(0).exits(5);
-            assert!(
-                ran.stderr.contains(&kind.spelled("pull request #1")),
-                "{}",
-                ran.stderr
-            );
-            assert_eq!(sets.fake.store().scheduled, [], "{kind:?} {attack}");
-            assert!(sets.fake.store().pulls[0].open, "{kind:?} {attack}");
         }
+        sets.schedule();
+        let ran = sets.wait(0).exits(5);
+        assert!(
+            ran.stderr.contains(&kind.spelled("pull request #1")),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(sets.fake.store().scheduled, [], "{kind:?} {attack}");
+        assert!(sets.fake.store().pulls[0].open, "{kind:?} {attack}");
     }
 }
 

@@ -13,6 +13,14 @@ pub const FORGES: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Gitlab];
 pub const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 /// Every server.
 pub const SERVERS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
+
+/// Every server and every case, in as few pairs as possible: what distinguishes the cases is not the server's.
+pub fn on_servers<T: Clone>(cases: &[T]) -> impl Iterator<Item = (Kind, T)> {
+    let count = cases.len().max(SERVERS.len());
+    let cases = cases.iter().cloned().cycle();
+    SERVERS.into_iter().cycle().zip(cases).take(count)
+}
+
 /// The servers that start workflows on request.
 pub const DISPATCHING: [Kind; 3] = [Kind::Github, Kind::Gitea, Kind::Forgejo];
 
