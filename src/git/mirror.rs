@@ -60,6 +60,8 @@ pub(crate) struct Mirror {
     used: fs::File,
     /// The heads of the branches that were fetched; `None`: the branch is missing.
     heads: BTreeMap<String, Option<ObjectId>>,
+    /// Commits with their whole history, if the repository is not shallow: those of references, and new ones.
+    complete: BTreeSet<ObjectId>,
 }
 
 /// What another repository takes over from a clone.
@@ -73,6 +75,8 @@ struct Lent {
     config: Vec<u8>,
     /// The content of `packed-refs`.
     references: String,
+    /// The commits of these references.
+    tips: BTreeSet<ObjectId>,
     /// Symbolic references, by their names.
     symbolic: Vec<(String, String)>,
     /// The content of `HEAD`.
@@ -113,6 +117,7 @@ impl Mirror {
             remote: Arc::new(remote),
             directory: directory.to_owned(),
             heads: BTreeMap::new(),
+            complete: BTreeSet::new(),
         };
         mirror.create(clone)?;
         mirror.git.source = Some(Arc::clone(&mirror.remote));
@@ -144,13 +149,14 @@ impl Mirror {
             self.borrow(&lent).map_err(|error| self.unreadable(error))?;
             self.git.place.prefix = lent.prefix;
             self.shorten(lent.shallow)?;
+            self.complete = lent.tips;
         }
         self.git.shallow = self.git.boundary()?;
         self.remove_lost()
     }
 
     /// Removes references to commits that the clone has collected since the last run: while they exist, git refuses to fetch.
-    fn remove_lost(&self) -> Result<(), GitError> {
+    fn remove_lost(&mut self) -> Result<(), GitError> {
         let fetched = self.git.tips_below(FETCHED)?;
         if fetched.is_empty() {
             return Ok(());
@@ -161,6 +167,8 @@ impl Mirror {
             let path = self.directory.join(".git").join(FETCHED).join(name);
             fs::remove_file(path).map_err(|error| self.unreadable(error))?;
         }
+        let kept = tips.into_iter().filter(|tip| !lost.contains(tip));
+        self.complete.extend(kept);
         Ok(())
     }
 
@@ -257,6 +265,11 @@ impl Mirror {
         self.heads.contains_key(branch)
     }
 
+    /// Adds commits whose whole history is here.
+    pub(super) fn know(&mut self, commits: impl Iterator<Item = ObjectId>) {
+        self.complete.extend(commits);
+    }
+
     /// The head of a branch when it was fetched; `None`: it did not exist.
     pub(crate) fn head(&self, branch: &str) -> Option<ObjectId> {
         self.heads.get(branch).copied().flatten()
@@ -329,9 +342,10 @@ impl Mirror {
             args.push("--unshallow".to_owned());
         }
         args.extend(["--end-of-options", FORGE].map(str::to_owned));
-        let ids: BTreeSet<_> = heads.values().flatten().collect();
+        let ids: BTreeSet<_> = heads.values().flatten().copied().collect();
         args.extend(ids.iter().map(ToString::to_string));
-        if !ids.is_empty() {
+        // git would find that nothing is missing.
+        if self.git.is_shallow() || !ids.is_subset(&self.complete) {
             let ran = self.git.run("fetch", &args, Some(&self.remote))?;
             if !ran.found_references(&self.remote)? {
                 return Ok(false);
@@ -343,6 +357,7 @@ impl Mirror {
         }
         self.git.shallow = self.git.boundary()?;
         self.git.idle = IdleProcess::default();
+        self.complete.extend(ids);
         Ok(true)
     }
 
@@ -411,6 +426,7 @@ impl Git {
         let (objects, format) = (lines.next(), lines.next());
         let objects = objects.unwrap_or_default().to_vec();
         let (mut references, mut symbolic) = (String::new(), Vec::new());
+        let mut tips = BTreeSet::new();
         for (name, reference) in self.references(&["refs/"])? {
             if name.starts_with("refs/repin/") {
                 continue;
@@ -418,6 +434,7 @@ impl Git {
             if reference.target.is_empty() {
                 let id = reference.tip.to_string();
                 references.extend([id.as_str(), " ", &name, "\n"]);
+                tips.insert(reference.tip);
             } else {
                 symbolic.push((name, reference.target));
             }
@@ -433,6 +450,7 @@ impl Git {
             prefix: self.prefix().to_vec(),
             config: self.lent_config()?,
             references,
+            tips,
             symbolic,
             head,
         })

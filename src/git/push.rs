@@ -263,8 +263,12 @@ impl Git {
 
 impl Mirror {
     /// Makes all updates on the server, or none. The first one determines the outcome.
-    pub(crate) fn push(&self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
-        self.git().push(FORGE, self.remote(), updates)
+    pub(crate) fn push(&mut self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
+        let pushed = self.git().push(FORGE, self.remote(), updates)?;
+        if pushed == Pushed::Done {
+            self.know(updates.iter().filter_map(|update| update.new));
+        }
+        Ok(pushed)
     }
 
     /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
