@@ -954,6 +954,10 @@ fn listed_sets_are_tested_in_layouts() {
     assert_eq!(tested(&world), true);
     world.write("repin.yaml", config);
     assert_eq!(tested(&world), false);
+    // Such a set is not suggested.
+    let suggests = |args: &[&str]| world.run(args).exits(0).stderr.contains("--to aaaa");
+    assert!(suggests(&["rollback"]));
+    assert!(!suggests(&["rollback", "--remote"]));
 }
 
 #[test]

@@ -131,6 +131,15 @@ fn without_target(
         None
     };
     history::list(history, None, tested.as_ref(), cx);
+    // A set that the test refuses is not suggested.
+    let may_return = |entry: &&HistoryEntry| {
+        let result = tested.as_ref().and_then(|tested| tested.result(entry));
+        entry.revision.is_some() && result != Some(false)
+    };
+    let newest = |sets: &[&HistoryEntry]| -> Option<Revision> {
+        sets.iter().copied().find(may_return)?.revision.clone()
+    };
+    let (unheld, held) = (newest(&sets), newest(&site_history.available()?));
     let exit = match tested.map_or_else(Vec::new, |tested| tested.errors) {
         errors if errors.is_empty() => Exit::Done,
         errors => cx.output.report_errors_separately(&errors.into()),
@@ -143,11 +152,10 @@ fn without_target(
                 config.option
             ),
         };
-        let newest = |sets: &[&HistoryEntry]| sets.iter().find_map(|entry| entry.revision.clone());
-        if let Some(newest) = newest(&sets) {
+        if let Some(newest) = unheld {
             let command = command(&newest, args, history, config);
             let _ = write!(note, "\nthe newest available one: {command}");
-        } else if let Some(held) = newest(&site_history.available()?) {
+        } else if let Some(held) = held {
             let command = command(&held, args, history, config);
             let _ = write!(
                 note,
