@@ -127,7 +127,7 @@ fn past_of_a_repository_without_configuration_protects() {
     kept(
         &document,
         "pending-pinned",
-        "pinned in x.yaml of a past commit of ",
+        "in x.yaml:1 of a past commit of ",
     );
     kept(
         &document,

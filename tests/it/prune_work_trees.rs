@@ -17,21 +17,15 @@ use crate::{
     },
 };
 
-/// A work tree of the clone next to it.
-fn work_tree(real: &Real, directory: &Path, options: &[&str]) -> PathBuf {
-    let path = directory.join(options.last().unwrap());
-    let add = ["worktree", "add", "-q"];
-    real.scene
-        .git(&[&add[..], options, &[path.to_str().unwrap()]].concat());
+/// A new work tree of the clone in a directory.
+fn work_tree(real: &Real, path: &Path, options: &[&str]) -> PathBuf {
+    let add = ["worktree", "add", "-q", path.to_str().unwrap()];
+    real.scene.git(&[&add[..], options].concat());
     path.canonicalize().unwrap()
 }
 
-fn detached(real: &Real, directory: &Path, name: &str) -> PathBuf {
-    let path = directory.join(name);
-    let add = ["worktree", "add", "-q", "--detach"];
-    real.scene
-        .git(&[&add[..], &[path.to_str().unwrap()]].concat());
-    path.canonicalize().unwrap()
+fn detached(real: &Real, path: &Path) -> PathBuf {
+    work_tree(real, path, &["--detach"])
 }
 
 fn write(tree: &Path, file: &str, text: &str) {
@@ -46,6 +40,13 @@ fn commit(tree: &Path, file: &str, text: &str) {
     git(tree, &["commit", "-q", "-m", "here"]);
 }
 
+/// A commit with a file that neither the work tree nor the index contains.
+fn commit_only(tree: &Path, file: &str, text: &str) {
+    commit(tree, file, text);
+    write(tree, file, "nothing\n");
+    git(tree, &["add", file]);
+}
+
 fn refusal(document: &Value) -> &str {
     document["images"][0]["refused"].as_str().unwrap()
 }
@@ -57,16 +58,15 @@ fn every_work_tree_protects() {
     ]);
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let head = detached(&real, directory, "head");
+    let head = detached(&real, &directory.join("head"));
     let workflow = ".github/workflows/past.yml";
     let pin = format!("image: {}@{}\n", real.app(), digest("past"));
     commit(&head, workflow, &pin);
     commit(&head, workflow, "nothing\n");
     commit(&head, "only.txt", "pending-bisect\n");
     git(&head, &["update-ref", "refs/bisect/bad", "HEAD"]);
-    commit(&head, "only.txt", "pending-head\n");
-    let files = work_tree(&real, directory, &["-b", "files"]);
-    write(&files, "staged.txt", "pending-staged\n");
+    commit_only(&head, "only.txt", "pending-head\n");
+    let files = work_tree(&real, &directory.join("files"), &["-b", "files"]);
     commit(&files, "modified.txt", "nothing\n");
     write(&files, "staged.txt", "a\npending-staged\n");
     git(&files, &["add", "-A"]);
@@ -75,14 +75,11 @@ fn every_work_tree_protects() {
     write(&files, ".github/workflows/new.yml", "pending-matched\n");
     // Control: a file that git does not track and no set matches.
     write(&files, "notes.md", "pending-other\n");
-    let gone = detached(&real, directory, "gone");
+    let gone = detached(&real, &directory.join("gone"));
     commit(&gone, "only.txt", "pending-gone\n");
     fs::remove_dir_all(&gone).unwrap();
-    // Only HEAD contains it: neither the file nor the index does.
     real.scene.git(&["checkout", "-q", "--detach"]);
-    commit(real.scene.path(), "own.txt", "pending-own\n");
-    write(real.scene.path(), "own.txt", "nothing\n");
-    real.scene.git(&["add", "own.txt"]);
+    commit_only(real.scene.path(), "own.txt", "pending-own\n");
 
     let document = deletes(&real, &["pending-other", "pending-stale"]);
     let at_head =
@@ -129,7 +126,7 @@ fn main_work_tree_protects_in_a_linked_one() {
     let origin = real.scene.path().join("origin.git");
     let set_url = ["remote", "set-url", "origin", origin.to_str().unwrap()];
     real.scene.git(&set_url);
-    let linked = work_tree(&real, directory.path(), &["-b", "linked"]);
+    let linked = work_tree(&real, &directory.path().join("linked"), &["-b", "linked"]);
     let main = real.scene.path();
     write(main, "staged.txt", "pending-staged\n");
     real.scene.git(&["add", "staged.txt"]);
@@ -183,7 +180,7 @@ fn work_tree_that_cannot_be_read_refuses() {
     ];
     for (says, break_tree) in cases {
         let real = with(&[]);
-        let tree = detached(&real, real.scene.path(), "tree");
+        let tree = detached(&real, &real.scene.path().join("tree"));
         break_tree(&tree, &real);
         let document = refused(&real, 3, "unavailable");
         let reason = refusal(&document);
@@ -220,7 +217,7 @@ fn every_stash_protects() {
     real.scene.commit("a file");
     // The commit that a stash is based on, which `git stash branch` checks out.
     real.scene.git(&["checkout", "-q", "--detach"]);
-    commit(path, "base.txt", "pending-base\n");
+    commit(path, "a.txt", "pending-base\n");
     write(path, "a.txt", "pending-index\n");
     real.scene.git(&["add", "a.txt"]);
     write(path, "a.txt", "pending-file\n");
@@ -245,7 +242,7 @@ fn every_stash_protects() {
         ("pending-file", "a.txt"),
         ("pending-index", "a.txt"),
         ("pending-untracked", "new.txt"),
-        ("pending-base", "base.txt"),
+        ("pending-base", "a.txt"),
     ] {
         let place = format!("in {file}:1 at stash@{{1}} of this clone");
         kept(&document, tag, &place);
