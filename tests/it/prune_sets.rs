@@ -105,13 +105,13 @@ fn past_of_a_repository_without_configuration_protects() {
     let pin = |digest: Digest| format!("image: {}@{digest}\n", real.app());
     let split = format!("images:\n- name: app\n  digest: {}\n", digest("split"));
     // More digests of other images than may be requested.
-    let lock: String = (0..2_001)
-        .map(|n| format!("{}\n", digest(&n.to_string())))
+    let lock: Vec<_> = (0..2_001)
+        .map(|n| digest(&n.to_string()).to_string())
         .collect();
     let files = [
         ("x.yaml", pin(digest("pinned"))),
         ("k/y.yaml", split),
-        ("lock", lock),
+        ("lock", lock.join("\n")),
     ];
     other.commit(
         "main",
