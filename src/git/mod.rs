@@ -43,6 +43,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tree;
+mod work_trees;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,6 +83,7 @@ pub(crate) use renames::Newer;
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 pub(crate) use tree::{AheadCommit, AheadCommits, Comparison, Tree, TreeEntry, blob_id};
+pub(crate) use work_trees::{Head, ListedTree};
 
 use command::{Mode, Running};
 use location::Location;

@@ -99,6 +99,7 @@ mod prune_protected;
 mod prune_references;
 mod prune_sets;
 mod prune_untag;
+mod prune_work_trees;
 mod pull_request;
 mod readme;
 mod real_forge;

@@ -4,9 +4,12 @@
 use std::{fs, path::Path};
 
 use crate::{
-    prune_guards::{Other, deletes, digest, kept, with},
+    prune_guards::{Other, also, deletes, digest, kept, with},
     support::{
-        pruned::{Real, config, refused},
+        Digest,
+        images::Image,
+        pruned::{Real, config, old, push, refused, young},
+        scene::tags,
         world::git,
     },
 };
@@ -90,6 +93,61 @@ fn set_that_cannot_be_read_refuses() {
         real.scene.commit("no set");
         deletes(&real, &["pending-stale"]);
     }
+}
+
+#[test]
+fn past_of_a_repository_without_configuration_protects() {
+    let real = with(&["pinned", "split", "part"]);
+    let index = Image::index(vec![old("part"), young("part")]);
+    let all = [("edge", &index), ("edge", &young("part"))];
+    push(&real.registry, "acme/app", &all);
+    let other = Other::new();
+    let pin = |digest: Digest| format!("image: {}@{digest}\n", real.app());
+    let split = format!("images:\n- name: app\n  digest: {}\n", digest("split"));
+    // More digests of other images than may be requested.
+    let lock: Vec<_> = (0..2_001)
+        .map(|n| digest(&n.to_string()).to_string())
+        .collect();
+    let files = [
+        ("x.yaml", pin(digest("pinned"))),
+        ("k/y.yaml", split),
+        ("lock", lock.join("\n")),
+    ];
+    other.commit(
+        "main",
+        &files.each_ref().map(|(path, text)| (*path, text.as_str())),
+    );
+    other.commit("main", &[("x.yaml", &pin(index.digest()))]);
+    let nothing = files.each_ref().map(|(path, _)| (*path, "nothing\n"));
+    other.commit("main", &nothing);
+    also(&real, &format!("repository: '{}'", other.bare().display()));
+    let document = real.scene.prune(&[], 0);
+    let candidates = tags(&document["images"][0]["candidates"]);
+    assert_eq!(candidates, ["pending-stale"], "{document}");
+    kept(
+        &document,
+        "pending-pinned",
+        "in x.yaml:1 of a past commit of ",
+    );
+    kept(
+        &document,
+        "pending-split",
+        "in k/y.yaml:3 of a past commit of ",
+    );
+    kept(&document, "pending-part", "part of the index");
+    // Control: a configuration lists the files with pins.
+    let theirs = format!(
+        "version: 1\nfiles: ['*.txt']\nimages: {{ app: {{ repository: '{}', pins: 1 }} }}\n",
+        real.app()
+    );
+    other.commit("main", &[("repin.yaml", &theirs)]);
+    let all = [
+        "pending-part",
+        "pending-pinned",
+        "pending-split",
+        "pending-stale",
+    ];
+    deletes(&real, &all);
 }
 
 /// A commit with this file that only a reference of the clone contains.

@@ -5,18 +5,15 @@
 //! base or without full history is refused, and so is unreadable content.
 
 mod branches;
+mod checkouts;
 mod past_pins;
 mod text_search;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    os::unix::ffi::OsStrExt,
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeSet, os::unix::ffi::OsStrExt, sync::Arc};
 
 use branches::{Branches, Tips};
-use past_pins::{BranchConfigurations, OtherRepository};
+use checkouts::Checkouts;
+use past_pins::{BranchConfigurations, OtherRepository, Searched};
 use regex::Regex;
 
 use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagUse};
@@ -82,8 +79,6 @@ pub(crate) struct RunningFile {
     pub(crate) images: Vec<RunningImage>,
 }
 
-/// The name of this repository in messages.
-const THIS_REPOSITORY: &str = "this repository";
 /// The prefixes of references in the clone that refer to commits: branches, those of every remote, and the
 /// heads of changes on forges.
 const COMMIT_REFERENCES: [&str; 5] = [
@@ -93,8 +88,6 @@ const COMMIT_REFERENCES: [&str; 5] = [
     "refs/merge-requests/",
     "refs/changes/",
 ];
-/// The prefix of all references.
-const REFERENCES: &str = "refs/";
 /// The maximum size of a scanned file in a commit, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
@@ -114,8 +107,9 @@ pub(crate) fn gather(
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&config.work_tree(), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
+    let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
-    let found_past = read_past(&mut past, &branches, config)?;
+    let found_past = read_past(&mut past, &branches, &checkouts, config)?;
     for (remote, base) in &branches.bases {
         reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
     }
@@ -143,23 +137,25 @@ pub(crate) fn gather(
         others,
         set: with_other_images(&reader.set, config, inputs.locations),
     };
-    sources.read_all(found_past)?;
+    sources.read_all(&checkouts, found_past)?;
     // Evidence in git has a better place.
     sources.add_running(inputs.running);
     Ok(sources)
 }
 
-/// Searches the past of every branch of the remotes, and of every branch and change in the clone.
+/// Searches the past of every branch of the remotes, and of every branch, change and work tree of the clone.
 fn read_past(
     past: &mut BranchConfigurations,
     branches: &Branches,
+    checkouts: &Checkouts,
     config: &Config,
 ) -> Result<ProtectionSet, Error> {
     let mut heads = Branches::heads(&branches.tips);
+    heads.extend(&checkouts.heads);
     for prefix in COMMIT_REFERENCES {
         heads.extend(branches.git.tips_below(prefix)?.into_values());
     }
-    past.read(&branches.git, heads, config, THIS_REPOSITORY)
+    past.read(&branches.git, heads, config, Searched::ThisRepository)
 }
 
 impl ProtectionSources {
@@ -168,48 +164,43 @@ impl ProtectionSources {
         self.set.of(image)
     }
 
-    /// Searches the work tree, every branch and tag, and the other repositories, and adds the past.
-    fn read_all(&mut self, past: ProtectionSet) -> Result<(), Error> {
+    /// Searches every work tree, branch and tag, and the other repositories, and adds the past.
+    fn read_all(&mut self, checkouts: &Checkouts, past: ProtectionSet) -> Result<(), Error> {
         let mut files = ProtectionSet::default();
         let git = &self.branches.git;
-        let mut roots = vec![(git.prefix().to_vec(), &self.config)];
+        let mut roots = vec![(git.prefix().to_vec(), &self.config.scanned)];
         for set in &self.sets {
             let mut prefix = set.set_path.directory().as_os_str().as_bytes().to_vec();
             if !prefix.is_empty() {
                 prefix.push(b'/');
             }
-            roots.push((prefix, set));
+            roots.push((prefix, &set.scanned));
         }
-        let index = git.tracked()?;
-        text_search::search_work_tree(git, &index, &roots, &self.finder(), &mut files)?;
+        let finder = self.finder();
+        for checkout in &checkouts.trees {
+            text_search::search_work_tree(checkout, &roots, &finder, &mut files)
+                .map_err(|error| checkout.error(error))?;
+        }
         self.set.merge(files);
         let tips = self.branches.tips.clone();
-        let local = git.tips_below(REFERENCES)?;
-        self.read_tips(&tips, local, &index)?;
+        self.read_tips(&tips, checkouts)?;
         // The first location of a digest is reported, so the past comes last.
         self.set.merge(past);
         self.read_others()?;
         Ok(())
     }
 
-    /// Searches the files of `tips`, of the references `local` of the clone and of its index; returns whether
-    /// anything was new.
-    fn read_tips(
-        &mut self,
-        tips: &Tips,
-        local: BTreeMap<String, ObjectId>,
-        index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
-    ) -> Result<bool, Error> {
+    /// Searches the files of `tips`, and the commits and indexes of the clone; returns whether anything was new.
+    fn read_tips(&mut self, tips: &Tips, checkouts: &Checkouts) -> Result<bool, Error> {
         let mut located = Vec::new();
         for (name, tip) in tips {
             located.push((*tip, name.location()));
         }
-        for (name, tip) in local {
-            located.push((tip, format!("at {REFERENCES}{name} of this clone")));
-        }
+        located.extend_from_slice(&checkouts.commits);
         let finder = Arc::new(self.finder());
         let mut found = ProtectionSet::default();
-        text_search::search_commits(&self.branches.git, &located, index, &finder, &mut found)?;
+        let (git, trees) = (&self.branches.git, &checkouts.trees);
+        text_search::search_commits(git, &located, trees, &finder, &mut found)?;
         Ok(self.set.merge(found))
     }
 
@@ -262,10 +253,12 @@ impl ProtectionSources {
     pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<bool, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
-        let past = self.past.read(git, heads, &self.config, THIS_REPOSITORY)?;
+        let past = self
+            .past
+            .read(git, heads, &self.config, Searched::ThisRepository)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
-        let mut is_new = self.read_tips(&moved, BTreeMap::new(), &BTreeMap::new())?;
+        let mut is_new = self.read_tips(&moved, &Checkouts::default())?;
         is_new |= self.set.merge(past);
         is_new |= self.read_others()?;
         Ok(is_new)
@@ -467,6 +460,8 @@ impl PinReader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         config,

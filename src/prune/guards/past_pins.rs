@@ -7,7 +7,8 @@
 //! images are unknown, so every digest in the files of its directory is protected.
 //!
 //! Other repositories that pin the same images: the digests and tags in files at their heads, and every
-//! set that was ever pinned or promoted there.
+//! set that was ever pinned or promoted there. Without any configuration, every digest in every file that
+//! a commit ever contained.
 //!
 //! Each repository is fetched completely into a scratch repository, and its past is read as that of this
 //! repository is.
@@ -15,6 +16,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::OsStr,
+    fmt,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -47,24 +49,43 @@ pub(super) struct BranchConfigurations {
     pub(super) branch_formats: BranchNames,
 }
 
+/// A repository, as messages call it.
+#[derive(Clone, Copy)]
+pub(super) enum Searched<'n> {
+    ThisRepository,
+    Other(&'n str),
+}
+
+impl fmt::Display for Searched<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ThisRepository => "this repository",
+            Self::Other(name) => name,
+        })
+    }
+}
+
 /// The contents of each file in the commits that were read.
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
 
 impl BranchConfigurations {
-    /// Searches the commits that `tips` reach in a repository that messages call `repository`.
+    /// Searches the commits that `tips` reach in a repository.
     pub(super) fn read(
         &mut self,
         git: &Git,
         tips: BTreeSet<ObjectId>,
         config: &Config,
-        repository: &str,
+        repository: Searched<'_>,
     ) -> Result<ProtectionSet, Error> {
         let tips: Vec<_> = tips.into_iter().collect();
         let mut files = Contents::new();
         history::each_blob(git, &tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
-        let rules = PinRules::read(git, &files, config)?;
+        let mut rules = PinRules::read(git, &files, config)?;
+        if let Searched::Other(_) = repository {
+            rules.any_file = rules.configs.len() == 1 && rules.unknown.is_empty();
+        }
         let mut found = ProtectionSet::default();
         for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
             let evidence = format!("that a commit of {repository} promoted ({revision})");
@@ -94,6 +115,8 @@ struct PinRules {
     places: HashMap<(Vec<u8>, String), usize>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
+    /// Whether any file may contain pins, in any format, because no configuration lists the files.
+    any_file: bool,
 }
 
 impl PinRules {
@@ -143,7 +166,7 @@ impl PinRules {
         &self,
         git: &Git,
         files: &Contents,
-        repository: &str,
+        repository: Searched<'_>,
         found: &mut ProtectionSet,
     ) -> Result<(), Error> {
         let mut pins = git.objects(self.scanner());
@@ -176,7 +199,13 @@ impl PinRules {
                 known.or_insert_with(|| Place::Text(location.clone()));
             }
         }
-        for (blob, digests) in digests.finish()? {
+        for (blob, mut digests) in digests.finish()? {
+            if self.any_file {
+                // Most are of other images. Requests for all of them would exceed the limit.
+                for mention in &mut digests {
+                    mention.algorithm = false;
+                }
+            }
             let mentions = Mentions {
                 digests,
                 tags: Vec::new(),
@@ -187,22 +216,20 @@ impl PinRules {
     }
 
     fn matches(&self, path: &[u8]) -> bool {
-        self.globs.iter().any(|((directory, _), globs)| {
-            let path = path
-                .strip_prefix(directory.as_slice())
-                .and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
-            path.is_some_and(|path| Snapshot::lists(globs, &path))
-        })
+        self.any_file
+            || self.globs.iter().any(|((directory, _), globs)| {
+                let path = path
+                    .strip_prefix(directory.as_slice())
+                    .and_then(|p| RelPath::new(Path::new(OsStr::from_bytes(p))).ok());
+                path.is_some_and(|path| Snapshot::lists(globs, &path))
+            })
     }
 
     /// Whether the pins of a file are unknown, or places search the file. Then every digest in it is
     /// protected.
     fn protects_every_digest(&self, path: &[u8]) -> bool {
-        if self
-            .unknown
-            .iter()
-            .any(|directory| path.starts_with(directory))
-        {
+        let mut unknown = self.unknown.iter();
+        if self.any_file || unknown.any(|directory| path.starts_with(directory)) {
             return true;
         }
         self.places.iter().any(|((directory, _), config)| {
@@ -298,11 +325,12 @@ impl OtherRepository {
             };
             located.push((*tip, location));
         }
-        let past = self.past.read(&self.git, heads, config, repository)?;
+        let past = self
+            .past
+            .read(&self.git, heads, config, Searched::Other(repository))?;
         let finder = Arc::new(finder(&self.past));
-        let index = BTreeMap::new();
         let mut found = ProtectionSet::default();
-        text_search::search_commits(&self.git, &located, &index, &finder, &mut found)?;
+        text_search::search_commits(&self.git, &located, &[], &finder, &mut found)?;
         // The first location of a digest is reported, so the past comes last.
         found.merge(past);
         self.tips.extend(new);
@@ -423,7 +451,9 @@ mod tests {
             let git = Git::open(repo.path()).unwrap();
             let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
             let mut past = BranchConfigurations::default();
-            let found = past.read(&git, tips, &config, "it").unwrap();
+            let found = past
+                .read(&git, tips, &config, Searched::ThisRepository)
+                .unwrap();
             for history in &made {
                 let heads = || history.heads.iter().chain([&history.tip]).copied();
                 let needed = Branch::needed(&history.commits, heads());
@@ -471,11 +501,11 @@ mod tests {
         repo.write("repin.yaml", CONFIG);
         let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
         let found = BranchConfigurations::default()
-            .read(&git, tips, &config, "it")
+            .read(&git, tips, &config, Searched::ThisRepository)
             .unwrap();
         assert_eq!(
             found.of(0).digest_reason(digest).unwrap().to_string(),
-            "its digest appears in ../note:1 of a past commit of it"
+            "its digest appears in ../note:1 of a past commit of this repository"
         );
     }
 }

@@ -1,29 +1,25 @@
 //! Finds the digests and tags in the tracked files of the work tree and in the files of commits.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     ffi::OsStr,
+    fs,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::Arc,
 };
 
+use super::checkouts::{Checkout, is_gone};
 use crate::{
     base::{
         error::Error,
-        files::{OpenDirectory, ReadError, RelPath, WorkTree},
+        files::{Globs, OpenDirectory, ReadError, RelPath, WorkTree},
     },
-    config::Config,
     core::pins::{MentionFinder, Mentions, TagMention},
     git::{Git, ObjectId, Sweep},
     prune::ProtectionSet,
 };
-
-/// The location of files in the work tree.
-const IN_WORK_TREE: &str = "in the work tree";
-/// The location of contents in the index.
-const IN_INDEX: &str = "in the index";
 
 /// Returns a function that finds the mentions in a blob of any size. Each tag is returned once: with a
 /// pattern that many words match, all tags of all blobs would not fit into memory.
@@ -42,28 +38,32 @@ fn reader(
 }
 
 /// Adds the mentions in the files of the index in the work tree, and in the files that the `files` of a set match,
-/// tracked or not. `sets` are the configurations, each with the path of its root from the top of the work tree.
+/// tracked or not. `sets` are the globs, each with the path of the set's root from the top of the work tree.
 pub(super) fn search_work_tree(
-    git: &Git,
-    index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
-    sets: &[(Vec<u8>, &Config)],
+    checkout: &Checkout,
+    sets: &[(Vec<u8>, &Globs)],
     finder: &MentionFinder,
     found: &mut ProtectionSet,
 ) -> Result<(), Error> {
-    let mut paths: BTreeSet<Vec<u8>> = index.keys().cloned().collect();
-    for (prefix, config) in sets {
-        let matched = WorkTree::new(&config.root).list(&config.scanned)?.files;
-        let matched = matched.into_iter();
+    let top = checkout.git.top();
+    let mut paths: BTreeSet<Vec<u8>> = checkout.index.keys().cloned().collect();
+    for (prefix, globs) in sets {
+        let root = top.join(OsStr::from_bytes(prefix));
+        // Another branch may not have the directory.
+        if fs::symlink_metadata(&root).is_err_and(|error| is_gone(&error)) {
+            continue;
+        }
+        let matched = WorkTree::new(&root).list(globs)?.files.into_iter();
         paths.extend(matched.map(|path| [prefix, path.as_bytes()].concat()));
     }
-    let mut top = WorkTree::new(git.top()).beneath()?;
+    let mut tree = WorkTree::new(top).beneath()?;
     let mut buffer = Vec::new();
     for path in paths {
         let Ok(path) = RelPath::new(Path::new(OsStr::from_bytes(&path))) else {
             continue;
         };
-        if let Some(mentions) = search_file(&mut top, &path, finder, &mut buffer)? {
-            found.add_mentions(path.as_bytes(), IN_WORK_TREE, &mentions);
+        if let Some(mentions) = search_file(&mut tree, &path, finder, &mut buffer)? {
+            found.add_mentions(path.as_bytes(), &checkout.location(), &mentions);
         }
     }
     Ok(())
@@ -87,13 +87,13 @@ fn search_file(
     finder.read(file, buffer).map(Some).map_err(read_error)
 }
 
-/// Adds the mentions in the files of commits and in the messages of annotated tags, and in the contents of an
-/// index. Each content is searched once. `tips` are the commits with their locations, such as `on main of
+/// Adds the mentions in the files of commits and in the messages of annotated tags, and in the contents of
+/// indexes. Each content is searched once. `tips` are the commits with their locations, such as `on main of
 /// origin`.
 pub(super) fn search_commits(
     git: &Git,
     tips: &[(ObjectId, String)],
-    index: &BTreeMap<Vec<u8>, Vec<ObjectId>>,
+    checkouts: &[Checkout],
     finder: &Arc<MentionFinder>,
     found: &mut ProtectionSet,
 ) -> Result<(), Error> {
@@ -101,16 +101,17 @@ pub(super) fn search_commits(
     for (number, (id, _)) in tips.iter().enumerate() {
         sweep.add(number, *id)?;
     }
-    for (path, contents) in index {
-        for content in contents {
-            sweep.add_blob(tips.len(), *content, path)?;
+    let mut locations: Vec<String> = tips.iter().map(|(_, location)| location.clone()).collect();
+    for checkout in checkouts {
+        for (path, contents) in &checkout.index {
+            for content in contents {
+                sweep.add_blob(locations.len(), *content, path)?;
+            }
         }
+        locations.push(checkout.index_location());
     }
     for swept in sweep.finish()? {
-        let location = tips
-            .get(swept.tip)
-            .map_or(IN_INDEX, |(_, location)| location);
-        found.add_mentions(&swept.path, location, &swept.value);
+        found.add_mentions(&swept.path, &locations[swept.tip], &swept.value);
     }
     Ok(())
 }

@@ -1,0 +1,174 @@
+//! The work trees of the clone with their indexes, and the commits that only a work tree or a stash refers to.
+
+use std::{collections::BTreeMap, fmt, fs, io, path::Path};
+
+use crate::{
+    base::{
+        error::{Class, Code, Error},
+        untrusted::shell,
+    },
+    git::{Git, GitError, Head, ListedTree, ObjectId},
+};
+
+/// The prefix of all references.
+const REFERENCES: &str = "refs/";
+
+/// A work tree.
+pub(super) struct Checkout {
+    pub(super) git: Git,
+    /// The contents of each file in the index.
+    pub(super) index: BTreeMap<Vec<u8>, Vec<ObjectId>>,
+    /// Its entry in the list of work trees; `None` for the work tree of the run.
+    other: Option<Listed>,
+}
+
+/// A work tree other than that of the run.
+struct Listed {
+    tree: ListedTree,
+    is_main: bool,
+}
+
+/// Everything that git keeps in this clone only.
+#[derive(Default)]
+pub(super) struct Checkouts {
+    /// The work tree of the run comes first.
+    pub(super) trees: Vec<Checkout>,
+    /// The commits of `HEAD` in every work tree.
+    pub(super) heads: Vec<ObjectId>,
+    /// The references of the clone, the commits of `HEAD` and of stashes, with their locations.
+    pub(super) commits: Vec<(ObjectId, String)>,
+}
+
+impl Checkouts {
+    pub(super) fn read(git: &Git) -> Result<Self, Error> {
+        let mut checkouts = Self::default();
+        checkouts.add(git.clone(), None)?;
+        let (listed, own) = git.work_trees()?;
+        for (number, tree) in listed.into_iter().enumerate() {
+            let other = Listed {
+                tree,
+                is_main: number == 0,
+            };
+            let location = if own == Some(number) {
+                "at HEAD of this clone".to_owned()
+            } else {
+                format!("at HEAD of the work tree {}", other.path().display())
+            };
+            match other.tree.head {
+                Head::Commit(head) => {
+                    checkouts.heads.push(head);
+                    checkouts.commits.push((head, location));
+                }
+                Head::Unreadable if !other.tree.is_bare => {
+                    return Err(other.unreadable(&"its HEAD cannot be read"));
+                }
+                Head::Unborn | Head::Unreadable => {}
+            }
+            if own != Some(number)
+                && let Some(git) = other.open()?
+            {
+                checkouts.add(git, Some(other))?;
+            }
+        }
+        for (number, commits) in git.stashes()?.into_iter().enumerate() {
+            let location = format!("at stash@{{{number}}} of this clone");
+            let commits = commits.into_iter().map(|id| (id, location.clone()));
+            checkouts.commits.extend(commits);
+        }
+        Ok(checkouts)
+    }
+
+    /// Adds a work tree with its index, and the references that it has for itself, such as those of a bisection.
+    fn add(&mut self, git: Git, other: Option<Listed>) -> Result<(), Error> {
+        let explain = |error: GitError| match &other {
+            Some(other) => other.unreadable(&error),
+            None => error.into(),
+        };
+        let index = git.tracked().map_err(explain)?;
+        for (name, tip) in git.tips_below(REFERENCES).map_err(explain)? {
+            let location = format!("at {REFERENCES}{name} of this clone");
+            self.commits.push((tip, location));
+        }
+        self.trees.push(Checkout { git, index, other });
+        Ok(())
+    }
+}
+
+impl Checkout {
+    /// The location of its files.
+    pub(super) fn location(&self) -> String {
+        match &self.other {
+            None => "in the work tree".to_owned(),
+            Some(other) => format!("in the work tree {}", other.path().display()),
+        }
+    }
+
+    /// The location of the contents of its index.
+    pub(super) fn index_location(&self) -> String {
+        match &self.other {
+            None => "in the index".to_owned(),
+            Some(other) => format!("in the index of the work tree {}", other.path().display()),
+        }
+    }
+
+    /// The error of reading its files.
+    pub(super) fn error(&self, error: Error) -> Error {
+        match &self.other {
+            None => error,
+            Some(other) => other.unreadable(&error.message),
+        }
+    }
+}
+
+/// Whether a path does not exist.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+impl Listed {
+    fn path(&self) -> &Path {
+        &self.tree.path
+    }
+
+    /// Opens the work tree; `None` if it has no files.
+    fn open(&self) -> Result<Option<Git>, Error> {
+        if self.tree.is_bare {
+            return Ok(None);
+        }
+        if self.tree.is_prunable {
+            // Without the permission to read a directory, git considers it removed as well.
+            return match fs::symlink_metadata(self.path()) {
+                Err(error) if is_gone(&error) => Ok(None),
+                Err(error) => Err(self.unreadable(&error)),
+                Ok(_) => Err(self.unreadable(&"its .git is missing")),
+            };
+        }
+        let git = Git::open(self.path()).map_err(|error| self.unreadable(&error))?;
+        let path = fs::canonicalize(self.path()).map_err(|error| self.unreadable(&error))?;
+        if git.top() != path {
+            return Err(self.unreadable(&"its .git is missing"));
+        }
+        Ok(Some(git))
+    }
+
+    /// The refusal, because nothing else shows what the work tree pins.
+    fn unreadable(&self, reason: &dyn fmt::Display) -> Error {
+        let path = shell(&self.path().to_string_lossy());
+        let message = format!(
+            "cannot determine what the work tree {} protects: {reason}",
+            self.path().display()
+        );
+        let help = if self.is_main {
+            "make it readable, or run the command there".to_owned()
+        } else if self.tree.is_locked {
+            format!(
+                "make it readable, or remove it: git worktree unlock {path} && git worktree prune"
+            )
+        } else {
+            "make it readable (after a move: git worktree repair PATH), or remove it: git worktree prune"
+                .to_owned()
+        };
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(help)
+    }
+}

@@ -1,0 +1,250 @@
+//! The versions that `prune` keeps because of other work trees of the clone and of stashes. On a real docker-registry
+//! and real git.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::{
+    prune_guards::{deletes, digest, kept, with},
+    support::{
+        pruned::{Real, refused},
+        scene::tags,
+        world::git,
+    },
+};
+
+/// A new work tree of the clone in a directory.
+fn work_tree(real: &Real, path: &Path, options: &[&str]) -> PathBuf {
+    let add = ["worktree", "add", "-q", path.to_str().unwrap()];
+    real.scene.git(&[&add[..], options].concat());
+    path.canonicalize().unwrap()
+}
+
+fn detached(real: &Real, path: &Path) -> PathBuf {
+    work_tree(real, path, &["--detach"])
+}
+
+fn write(tree: &Path, file: &str, text: &str) {
+    let path = tree.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn commit(tree: &Path, file: &str, text: &str) {
+    write(tree, file, text);
+    git(tree, &["add", "-A"]);
+    git(tree, &["commit", "-q", "-m", "here"]);
+}
+
+/// A commit with a file that neither the work tree nor the index contains.
+fn commit_only(tree: &Path, file: &str, text: &str) {
+    commit(tree, file, text);
+    write(tree, file, "nothing\n");
+    git(tree, &["add", file]);
+}
+
+fn refusal(document: &Value) -> &str {
+    document["images"][0]["refused"].as_str().unwrap()
+}
+
+#[test]
+fn every_work_tree_protects() {
+    let real = with(&[
+        "head", "past", "bisect", "staged", "modified", "matched", "gone", "own", "other",
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let head = detached(&real, &directory.join("head"));
+    let workflow = ".github/workflows/past.yml";
+    let pin = format!("image: {}@{}\n", real.app(), digest("past"));
+    commit(&head, workflow, &pin);
+    commit(&head, workflow, "nothing\n");
+    commit(&head, "only.txt", "pending-bisect\n");
+    git(&head, &["update-ref", "refs/bisect/bad", "HEAD"]);
+    commit_only(&head, "only.txt", "pending-head\n");
+    let files = work_tree(&real, &directory.join("files"), &["-b", "files"]);
+    commit(&files, "modified.txt", "nothing\n");
+    write(&files, "staged.txt", "a\npending-staged\n");
+    git(&files, &["add", "-A"]);
+    write(&files, "staged.txt", "nothing\n");
+    write(&files, "modified.txt", "pending-modified\n");
+    write(&files, ".github/workflows/new.yml", "pending-matched\n");
+    // Control: a file that git does not track and no set matches.
+    write(&files, "notes.md", "pending-other\n");
+    let gone = detached(&real, &directory.join("gone"));
+    commit(&gone, "only.txt", "pending-gone\n");
+    fs::remove_dir_all(&gone).unwrap();
+    real.scene.git(&["checkout", "-q", "--detach"]);
+    commit_only(real.scene.path(), "own.txt", "pending-own\n");
+
+    let document = deletes(&real, &["pending-other", "pending-stale"]);
+    let at_head =
+        |tree: &Path| format!("in only.txt:1 at HEAD of the work tree {}", tree.display());
+    kept(&document, "pending-head", &at_head(&head));
+    kept(&document, "pending-gone", &at_head(&gone));
+    kept(
+        &document,
+        "pending-past",
+        "pinned in .github/workflows/past.yml of a past commit of this repository",
+    );
+    kept(
+        &document,
+        "pending-bisect",
+        "in only.txt:1 at refs/bisect/bad of this clone",
+    );
+    let files = files.display();
+    let staged = format!("in staged.txt:2 in the index of the work tree {files}");
+    kept(&document, "pending-staged", &staged);
+    for (tag, file) in [
+        ("pending-modified", "modified.txt"),
+        ("pending-matched", ".github/workflows/new.yml"),
+    ] {
+        let place = format!("in {file}:1 in the work tree {files}");
+        kept(&document, tag, &place);
+    }
+    kept(
+        &document,
+        "pending-own",
+        "in own.txt:1 at HEAD of this clone",
+    );
+}
+
+/// Runs in another work tree.
+fn prune_in(real: &Real, tree: &Path, exit: i32) -> Value {
+    let args = ["prune", "--apply", "--format", "json"];
+    real.scene.run_in(tree, &args, &[]).exits(exit).json()
+}
+
+#[test]
+fn main_work_tree_protects_in_a_linked_one() {
+    let real = with(&["staged", "modified"]);
+    let directory = tempfile::tempdir().unwrap();
+    let origin = real.scene.path().join("origin.git");
+    let set_url = ["remote", "set-url", "origin", origin.to_str().unwrap()];
+    real.scene.git(&set_url);
+    let linked = work_tree(&real, &directory.path().join("linked"), &["-b", "linked"]);
+    let main = real.scene.path();
+    write(main, "staged.txt", "pending-staged\n");
+    real.scene.git(&["add", "staged.txt"]);
+    write(main, "staged.txt", "pending-modified\n");
+    // git lists the git directory as the path of the main work tree.
+    let separate = directory.path().join("separate.git");
+    let separate = separate.to_str().unwrap();
+    real.scene
+        .git(&["init", "-q", "--separate-git-dir", separate]);
+    let document = prune_in(&real, &linked, 3);
+    let reason = refusal(&document);
+    assert!(reason.contains(separate), "{reason}");
+    let document = prune_in(&real, main, 0);
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
+    kept(&document, "pending-staged", "in staged.txt:1 in the index");
+
+    fs::remove_file(main.join(".git")).unwrap();
+    fs::rename(separate, main.join(".git")).unwrap();
+    git(main, &["worktree", "repair"]);
+    let document = prune_in(&real, &linked, 0);
+    let main = main.canonicalize().unwrap();
+    let main = main.display();
+    let staged = format!("in staged.txt:1 in the index of the work tree {main}");
+    kept(&document, "pending-staged", &staged);
+    let modified = format!("in staged.txt:1 in the work tree {main}");
+    kept(&document, "pending-modified", &modified);
+}
+
+#[test]
+fn work_tree_that_cannot_be_read_refuses() {
+    type Break = fn(&Path, &Real);
+    let cases: [(&str, Break); 4] = [
+        ("No such file or directory", |tree, real| {
+            let tree_text = tree.to_str().unwrap();
+            real.scene.git(&["worktree", "lock", tree_text]);
+            fs::remove_dir_all(tree).unwrap();
+        }),
+        ("its .git is missing", |tree, _| {
+            fs::remove_file(tree.join(".git")).unwrap();
+        }),
+        // The directory is in the main work tree, so that another repository would be found.
+        ("its .git is missing", |tree, real| {
+            let tree_text = tree.to_str().unwrap();
+            real.scene.git(&["worktree", "lock", tree_text]);
+            fs::remove_file(tree.join(".git")).unwrap();
+        }),
+        ("its HEAD cannot be read", |_, real| {
+            let head = real.scene.path().join(".git/worktrees/tree/HEAD");
+            fs::write(head, "nothing\n").unwrap();
+        }),
+    ];
+    for (says, break_tree) in cases {
+        let real = with(&[]);
+        let tree = detached(&real, &real.scene.path().join("tree"));
+        break_tree(&tree, &real);
+        let document = refused(&real, 3, "unavailable");
+        let reason = refusal(&document);
+        let start = format!(
+            "cannot determine what the work tree {} protects",
+            tree.display()
+        );
+        assert!(
+            reason.starts_with(&start) && reason.contains(says),
+            "{reason}"
+        );
+        // The remedy.
+        let _ = std::process::Command::new("git")
+            .args(["worktree", "unlock", "tree"])
+            .current_dir(real.scene.path())
+            .output();
+        if tree.join(".git").exists() {
+            fs::remove_dir_all(&tree).unwrap();
+        }
+        real.scene.git(&["worktree", "prune"]);
+        deletes(&real, &["pending-stale"]);
+    }
+}
+
+#[test]
+fn every_stash_protects() {
+    let real = with(&["newest", "index", "untracked", "file", "base", "dropped"]);
+    let path = real.scene.path();
+    let stash = |options: &[&str]| {
+        let push = ["stash", "push", "-q"];
+        real.scene.git(&[&push[..], options].concat());
+    };
+    write(path, "a.txt", "nothing\n");
+    real.scene.commit("a file");
+    // The commit that a stash is based on, which `git stash branch` checks out.
+    real.scene.git(&["checkout", "-q", "--detach"]);
+    commit(path, "a.txt", "pending-base\n");
+    write(path, "a.txt", "pending-index\n");
+    real.scene.git(&["add", "a.txt"]);
+    write(path, "a.txt", "pending-file\n");
+    write(path, "new.txt", "pending-untracked\n");
+    stash(&["--include-untracked"]);
+    real.scene.git(&["checkout", "-q", "main"]);
+    // Control: a stash that was dropped.
+    for name in ["dropped", "newest"] {
+        write(path, "a.txt", &format!("pending-{name}\n"));
+        stash(&[]);
+        if name == "dropped" {
+            real.scene.git(&["stash", "drop", "-q"]);
+        }
+    }
+    let document = deletes(&real, &["pending-dropped", "pending-stale"]);
+    kept(
+        &document,
+        "pending-newest",
+        "in a.txt:1 at refs/stash of this clone",
+    );
+    for (tag, file) in [
+        ("pending-file", "a.txt"),
+        ("pending-index", "a.txt"),
+        ("pending-untracked", "new.txt"),
+        ("pending-base", "a.txt"),
+    ] {
+        let place = format!("in {file}:1 at stash@{{1}} of this clone");
+        kept(&document, tag, &place);
+    }
+}
