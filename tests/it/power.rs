@@ -285,7 +285,7 @@ fn power_cut_during_undo_leaves_one_set() {
 fn power_cut_after_kill_leaves_one_set() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
-        for point in every(points(&tree), 4) {
+        for point in every(points(&tree), 8) {
             let kill = [point.inject("signal=KILL")];
             let recover = tree.world.command(&["recover"]);
             for (next, command) in [("recover", recover), ("the same again", tree.command())] {
