@@ -389,7 +389,15 @@ impl Git {
             return Ok(false);
         };
         let expected = (plan.changed)(path, before);
-        Ok(blob_id(&expected, stored) == stored)
+        if blob_id(&expected, stored) == stored {
+            return Ok(true);
+        }
+        // git also stores the other lines with its line endings, if attributes require them.
+        let Some(id) = ObjectId::parse(stored.as_bytes()) else {
+            return Ok(false);
+        };
+        let stored = self.blob(id, MAX_CONVERTED)?;
+        Ok(stored.is_some_and(|stored| lines(&stored).eq(lines(&expected))))
     }
 
     /// A file of the plan that differs between two commits.
@@ -457,6 +465,12 @@ impl Git {
     fn full_path(&self, path: &RelPath) -> Vec<u8> {
         [self.prefix(), path.as_bytes()].concat()
     }
+}
+
+/// The lines of a text without their endings.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {

@@ -639,6 +639,14 @@ fn filter_that_keeps_old_pins_undoes_the_commit() {
     assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
     assert!(is_pinned_at(&world, REV_A));
 
+    // git also converts the line endings that an attribute requires.
+    let world = committer();
+    world.write(".git/info/attributes", format!("{A} text\n"));
+    commit(&world).exits(0);
+    let stored = world.git(&["show", &format!("HEAD:{A}")]);
+    assert!(!stored.contains('\r'), "{stored:?}");
+    assert!(stored.contains(world.digest("review", REV_B)), "{stored}");
+
     // A filter that keeps the pins is the user's.
     let world = committer();
     clean(&world, "sed s/^#/##/");

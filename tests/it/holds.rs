@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, world};
+use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world};
 
 const CODE: &str = "rolled_back";
 const OVERRIDE: &str = "Repin-Override: rolled_back";
@@ -332,6 +332,66 @@ fn change_of_the_branch_does_not_end_a_hold() {
         world.commit("select the default branch");
     });
     assert_eq!(code, 0, "{document}");
+}
+
+#[test]
+fn branch_of_an_environment_has_its_own_holds() {
+    let world = rolled_back();
+    let config = world.read("repin.yaml") + "provenance: { branch: origin/production }\n";
+    world.git(&["checkout", "-q", "-B", "production", "HEAD~2"]);
+    world.write("repin.yaml", &config);
+    world.commit("select production");
+    world.git(&["push", "-q", "origin", "production"]);
+    let check = || {
+        let ran = world.run(&["check", "--remote", "--format", "json"]);
+        (ran.code, ran.json())
+    };
+    world.git(&["checkout", "-q", "-B", "topic"]);
+    pin_by_hand(&world, "by hand");
+    let (code, document) = check();
+    assert_eq!((code, failed(&document).len()), (0, 0), "{document}");
+    // A branch that does not select itself is that of the pull request.
+    world.git(&[
+        "push",
+        "-q",
+        "-f",
+        "origin",
+        "topic~2:refs/heads/production",
+    ]);
+    world.git(&["fetch", "-q", "--prune"]);
+    let (code, document) = check();
+    assert_eq!(
+        (code, failed(&document)),
+        (1, vec![CODE.to_owned()]),
+        "{document}"
+    );
+}
+
+#[test]
+fn shallow_branch_of_a_pull_request_hides_no_hold() {
+    let world = rolled_back();
+    let config = world.read("repin.yaml") + "provenance: { branch: origin/old }\n";
+    world.git(&["checkout", "-q", "-B", "old", "HEAD~1"]);
+    world.write("notes.txt", "x");
+    world.commit("a line of its own");
+    world.git(&["push", "-q", "origin", "old"]);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    world.git(&["clone", "-q", &origin, "clone"]);
+    let clone = world.path("clone");
+    let in_clone = |args: &[&str]| git(&clone, args);
+    in_clone(&["fetch", "-q", "--depth=1", "origin", "old"]);
+    std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+    fs::write(clone.join("repin.yaml"), config).unwrap();
+    let pinned = |file: &str| {
+        world.pin(REV_C);
+        fs::write(clone.join(file), world.read(file)).unwrap();
+    };
+    pinned(".github/workflows/a.yml");
+    pinned(".github/workflows/b.yml");
+    in_clone(&["commit", "-q", "-a", "-m", "C"]);
+    let check = ["check", "--remote"];
+    let ran = world.run_in(&clone, &check, &[]).exits(3);
+    assert!(ran.stderr.contains("shallow"), "{}", ran.stderr);
 }
 
 /// `git subtree add` brings in the history of another repository, whose files were not in a directory.

@@ -158,7 +158,7 @@ fn main_work_tree_protects_in_a_linked_one() {
 #[test]
 fn work_tree_that_cannot_be_read_refuses() {
     type Break = fn(&Path, &Real);
-    let cases: [(&str, Break); 4] = [
+    let cases: [(&str, Break); 5] = [
         ("No such file or directory", |tree, real| {
             let tree_text = tree.to_str().unwrap();
             real.scene.git(&["worktree", "lock", tree_text]);
@@ -172,6 +172,11 @@ fn work_tree_that_cannot_be_read_refuses() {
             let tree_text = tree.to_str().unwrap();
             real.scene.git(&["worktree", "lock", tree_text]);
             fs::remove_file(tree.join(".git")).unwrap();
+        }),
+        ("it belongs to another repository", |tree, _| {
+            fs::remove_dir_all(tree).unwrap();
+            fs::create_dir(tree).unwrap();
+            git(tree, &["init", "-q", "-b", "main"]);
         }),
         ("its HEAD cannot be read", |_, real| {
             let head = real.scene.path().join(".git/worktrees/tree/HEAD");

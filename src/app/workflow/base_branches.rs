@@ -26,7 +26,8 @@ use crate::{
 /// The branches that may be the base of the work tree.
 pub(crate) struct BaseBranches {
     pub(super) branches: Vec<Branch>,
-    /// Those whose history counts according to the default branch, if the work tree selects another one.
+    /// Those whose history counts according to the default branch, if the work tree selects another one, and the selected
+    /// one does not select itself.
     pub(crate) promoted: Vec<Branch>,
     /// The reasons why further branches are unknown.
     pub(super) unknown: Vec<String>,
@@ -82,6 +83,11 @@ impl BaseBranches {
             branches.push(default.clone());
         }
         let git = forge.as_ref().map_or(clone, |forge| &forge.head.git);
+        // The branch of an environment may have selected itself.
+        let is_established = source.selected(keys).pop().is_some_and(|selected| {
+            let base = selected.map(|branch| base_config(config, git, clone, &branch.tip));
+            matches!(base, Ok(Ok(BaseConfig::Found(base))) if selecting_keys(&base) == keys)
+        });
         let mut promoted = Vec::new();
         for default in defaults {
             match base_config(config, git, clone, &default.tip) {
@@ -109,6 +115,9 @@ impl BaseBranches {
                     branches.push(default);
                 }
             }
+        }
+        if is_established {
+            promoted.clear();
         }
         Ok(Self {
             branches: distinct(branches.into_iter()),

@@ -45,8 +45,6 @@ const READING: &str = "reading git history";
 /// The commits of a history, and their origin.
 struct Commits {
     history: history::History,
-    /// The history of `HEAD` in a work tree, if the branch does not contain it.
-    checked_out: Option<history::History>,
     origin: Origin,
 }
 
@@ -103,7 +101,6 @@ fn read(
     let git = Box::new(git);
     Ok(Commits {
         history,
-        checked_out: None,
         origin: Origin::Clone { git, role },
     })
 }
@@ -133,12 +130,7 @@ fn read_branch(
 impl Commits {
     /// Adds the holds that only `HEAD` knows: the clone may record a branch that its remote no longer promotes, and a
     /// commit in the work tree continues that of `HEAD`.
-    fn add_checked_out(
-        &mut self,
-        config: &Config,
-        scope: HoldScope,
-        services: &Services,
-    ) -> Result<(), GitError> {
+    fn add_holds_of_head(&mut self, config: &Config, services: &Services) -> Result<(), GitError> {
         let Origin::Clone {
             git,
             role: BranchRole::Promoted,
@@ -153,9 +145,8 @@ impl Commits {
         if self.history.contains(&head.tip) {
             return Ok(());
         }
-        let head = read_branch(git, config, &head, scope, services)?;
+        let head = read_branch(git, config, &head, HoldScope::All, services)?;
         self.history.add_holds(&head);
-        self.checked_out = Some(head);
         Ok(())
     }
 }
@@ -211,17 +202,22 @@ impl SiteHistory {
         Self::at_newest_head(config, HoldScope::Refusals, services)
     }
 
-    fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
-        let mut history = match head_on_forge::find(config, services) {
-            Some(head) => Self::up_to(&head, config, scope, services),
-            None => Self::in_clone(config, scope, services),
-        };
+    /// The same history for a verdict on a change of the work tree, with the rollbacks that only `HEAD` contains.
+    pub(super) fn for_change(config: &Config, services: &Services) -> Self {
+        let mut history = Self::for_verdict(config, services);
         if let Ok(commits) = &mut history.commits
-            && let Err(error) = commits.add_checked_out(config, scope, services)
+            && let Err(error) = commits.add_holds_of_head(config, services)
         {
             history.commits = Err(error);
         }
         history
+    }
+
+    fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
+        match head_on_forge::find(config, services) {
+            Some(head) => Self::up_to(&head, config, scope, services),
+            None => Self::in_clone(config, scope, services),
+        }
     }
 
     fn in_clone(config: &Config, scope: HoldScope, services: &Services) -> Self {
@@ -232,11 +228,7 @@ impl SiteHistory {
     /// The history of a repository of a fleet. `accept_unknown`: whether the fleet accepts facts that it does not show.
     pub(super) fn for_member(history: history::History, accept_unknown: bool) -> Self {
         let origin = Origin::Forge { accept_unknown };
-        Self::from(Ok(Commits {
-            history,
-            checked_out: None,
-            origin,
-        }))
+        Self::from(Ok(Commits { history, origin }))
     }
 
     /// Whether there is a history that could not be read.
@@ -374,9 +366,9 @@ impl SiteHistory {
             if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
                 return Ok::<_, Error>(hold);
             }
-            let head = match (&commits.checked_out, head.get()) {
-                (Some(head), _) | (None, Some(head)) => head,
-                (None, None) => {
+            let head = match head.get() {
+                Some(head) => head,
+                None => {
                     let branch = git.head().map_err(|error| Error::from(&error))?;
                     let history = read(&branch)?;
                     head.get_or_init(|| history)
@@ -391,9 +383,11 @@ impl SiteHistory {
                 continue;
             }
             let other = hold_beside(&read(branch)?)?;
+            let is_shallow = hold.is_shallow || other.is_shallow;
             if other.is_held() || hold.latest().is_none() {
                 hold = other;
             }
+            hold.is_shallow = is_shallow;
         }
         Ok(Some(hold))
     }

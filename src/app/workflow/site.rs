@@ -132,6 +132,10 @@ impl Site for WorkTreeSite {
         let checks = checks_of_files(config, &found, outside, operation);
         Ok((found, checks))
     }
+
+    fn history(&self, services: &Services) -> SiteHistory {
+        SiteHistory::for_change(&self.config, services)
+    }
 }
 
 impl BranchSite {

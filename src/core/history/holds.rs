@@ -468,15 +468,20 @@ impl History {
         hold
     }
 
-    /// Adds the holds by commits that only another branch contains.
+    /// Adds the holds by commits that only another branch contains. About digests that this branch holds or released, it
+    /// decides alone: the other one may have merged the same rollback.
     pub(crate) fn add_holds(&mut self, other: &Self) {
         let known: HashSet<_> = self.facts.commits.iter().map(|commit| commit.id).collect();
-        let own = std::mem::take(&mut self.held);
-        let added = other
-            .held
-            .iter()
-            .filter(|held| !known.contains(&held.commit));
-        self.held = added.cloned().chain(own).collect();
+        let released = self.releases.iter().flat_map(|release| &release.digests);
+        let released: HashSet<_> = released.collect();
+        let is_added = |held: &&HeldDigest| {
+            !known.contains(&held.commit)
+                && !self.held_by_digest.contains_key(&held.digest)
+                && !released.contains(&held.digest)
+        };
+        let mut held: Vec<_> = other.held.iter().filter(is_added).cloned().collect();
+        held.append(&mut self.held);
+        self.held = held;
         self.held_by_digest = by_digest(&self.held);
     }
 

@@ -44,6 +44,7 @@ impl Checkouts {
         let mut checkouts = Self::default();
         checkouts.add(git.clone(), None)?;
         let (listed, own) = git.work_trees()?;
+        let own_directory = git.own_directory()?;
         for (number, tree) in listed.into_iter().enumerate() {
             let other = Listed {
                 tree,
@@ -65,7 +66,7 @@ impl Checkouts {
                 Head::Unborn | Head::Unreadable => {}
             }
             if own != Some(number)
-                && let Some(git) = other.open()?
+                && let Some(git) = other.open(&own_directory)?
             {
                 checkouts.add(git, Some(other))?;
             }
@@ -131,8 +132,8 @@ impl Listed {
         &self.tree.path
     }
 
-    /// Opens the work tree; `None` if it has no files.
-    fn open(&self) -> Result<Option<Git>, Error> {
+    /// Opens the work tree; `None` if it has no files. `own_directory`: repin's directory in the clone.
+    fn open(&self, own_directory: &Path) -> Result<Option<Git>, Error> {
         if self.tree.is_bare {
             return Ok(None);
         }
@@ -148,6 +149,10 @@ impl Listed {
         let path = fs::canonicalize(self.path()).map_err(|error| self.unreadable(&error))?;
         if git.top() != path {
             return Err(self.unreadable(&"its .git is missing"));
+        }
+        let directory = git.own_directory();
+        if directory.map_err(|error| self.unreadable(&error))? != *own_directory {
+            return Err(self.unreadable(&"it belongs to another repository"));
         }
         Ok(Some(git))
     }
