@@ -181,11 +181,12 @@ fn hold_does_not_depend_on_branch_name() {
 
 /// The clone records the former default branch of its remote.
 #[test]
-fn rollback_on_the_checked_out_branch_holds() {
+fn rollback_on_the_upstream_holds() {
     let world = rolled_back();
     world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/main"]);
     world.git(&["fetch", "-q"]);
     world.git(&["remote", "set-head", "origin", "main"]);
+    world.git(&["branch", "-q", "-u", "origin/trunk"]);
     let refused = || {
         let document = world.run(&PROMOTE_B).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
@@ -209,11 +210,13 @@ fn rollback_on_the_checked_out_branch_holds() {
     world.git(&["checkout", "-q", "-B", "topic", &rollback]);
     world.write("notes.txt", "x");
     world.commit("a topic that began before the override");
+    world.git(&["push", "-q", "-u", "origin", "topic"]);
     passes();
     world.git(&["checkout", "-q", "-B", "picked", &format!("{rollback}~1")]);
     world.write("notes.txt", "x");
     world.commit("a topic that began before the rollback");
     world.git(&["cherry-pick", &rollback]);
+    world.git(&["push", "-q", "-u", "origin", "picked"]);
     passes();
 }
 

@@ -127,7 +127,7 @@ pub(super) fn plan(
     } else {
         compare_checkout(&history, site.config(), &counted.found, services)?
     };
-    warn_of_uncommitted_rollback(request, &history, site.config(), &counted.found, services);
+    warn_of_unpushed_rollback(request, &history, site.config(), &counted.found, services);
     let git = history.git().cloned();
     let builds = BuildOrder::new(site.config(), git.as_ref(), services);
     if request.operation == Operation::Promotion {
@@ -345,8 +345,9 @@ fn compare_checkout(
     Ok(checkout)
 }
 
-/// Warns of a promotion that returns to the branch's current set: a rollback without a commit does not hold.
-fn warn_of_uncommitted_rollback(
+/// Warns of a promotion that returns to the branch's current set: a rollback that is not on the branch does
+/// not hold.
+fn warn_of_unpushed_rollback(
     request: &Request,
     history: &SiteHistory,
     config: &Config,
@@ -361,7 +362,7 @@ fn warn_of_uncommitted_rollback(
     {
         services.console.warn(&format!(
             "set {} is current on {}, but not in these files: if a rollback replaced it here, it does not \
-             hold before it is committed",
+             hold before it is pushed",
             plain(request.revision.as_str()),
             plain(&known.branch.name)
         ));

@@ -128,9 +128,13 @@ fn read_branch(
 }
 
 impl Commits {
-    /// Adds the holds that only `HEAD` knows: the clone may record a branch that its remote no longer promotes, and a
-    /// commit in the work tree continues that of `HEAD`.
-    fn add_holds_of_head(&mut self, config: &Config, services: &Services) -> Result<(), GitError> {
+    /// Adds the holds that only the upstream of the checked-out branch knows: the clone may record a branch that its remote
+    /// no longer promotes, and a commit in the work tree continues that branch.
+    fn add_holds_of_upstream(
+        &mut self,
+        config: &Config,
+        services: &Services,
+    ) -> Result<(), GitError> {
         let Origin::Clone {
             git,
             role: BranchRole::Promoted,
@@ -138,15 +142,22 @@ impl Commits {
         else {
             return Ok(());
         };
-        let head = match git.head() {
-            Err(GitError::Unborn) => return Ok(()),
-            head => head?,
+        let Some(branch) = git.checked_out()? else {
+            return Ok(());
         };
-        if self.history.contains(&head.tip) {
+        let Some(upstream) = git.upstream(&branch)? else {
+            return Ok(());
+        };
+        let upstream = match git.branch(Some(&upstream)) {
+            // It was deleted on the remote, or was never fetched.
+            Err(GitError::NoBranch(_)) => return Ok(()),
+            upstream => upstream?,
+        };
+        if self.history.contains(&upstream.tip) {
             return Ok(());
         }
-        let head = read_branch(git, config, &head, HoldScope::All, services)?;
-        self.history.add_holds(&head);
+        let other = read_branch(git, config, &upstream, HoldScope::All, services)?;
+        self.history.add_holds(&other);
         Ok(())
     }
 }
@@ -202,11 +213,11 @@ impl SiteHistory {
         Self::at_newest_head(config, HoldScope::Refusals, services)
     }
 
-    /// The same history for a verdict on a change of the work tree, with the rollbacks that only `HEAD` contains.
+    /// The same history for a verdict on a change of the work tree, with the rollbacks of the upstream.
     pub(super) fn for_change(config: &Config, services: &Services) -> Self {
         let mut history = Self::for_verdict(config, services);
         if let Ok(commits) = &mut history.commits
-            && let Err(error) = commits.add_holds_of_head(config, services)
+            && let Err(error) = commits.add_holds_of_upstream(config, services)
         {
             history.commits = Err(error);
         }
@@ -366,13 +377,12 @@ impl SiteHistory {
             if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
                 return Ok::<_, Error>(hold);
             }
-            let head = match head.get() {
-                Some(head) => head,
-                None => {
-                    let branch = git.head().map_err(|error| Error::from(&error))?;
-                    let history = read(&branch)?;
-                    head.get_or_init(|| history)
-                }
+            let head = if let Some(head) = head.get() {
+                head
+            } else {
+                let branch = git.head().map_err(|error| Error::from(&error))?;
+                let history = read(&branch)?;
+                head.get_or_init(|| history)
             };
             Ok(base.hold_of_head(head, digests))
         };
