@@ -83,27 +83,40 @@ impl BaseBranches {
             branches.push(default.clone());
         }
         let git = forge.as_ref().map_or(clone, |forge| &forge.head.git);
-        // The branch of an environment may have selected itself.
-        let is_established = source.selected(keys).pop().is_some_and(|selected| {
-            let base = selected.map(|branch| base_config(config, git, clone, &branch.tip));
-            matches!(base, Ok(Ok(BaseConfig::Found(base))) if selecting_keys(&base) == keys)
-        });
+        let mut bases = Self {
+            branches,
+            promoted: Vec::new(),
+            unknown,
+            git: git.clone(),
+            clone: clone.clone(),
+            _head: forge.as_ref().map(|forge| forge.head.clone()),
+        };
+        bases.add_choices(config, defaults, &source);
+        bases.branches = distinct(bases.branches.into_iter());
+        bases.promoted = distinct(bases.promoted.into_iter());
+        Ok(bases)
+    }
+
+    /// Adds the branches that the configurations on the default branches select, if the work tree selects others.
+    fn add_choices(&mut self, config: &Config, defaults: Vec<Branch>, source: &BranchSource<'_>) {
+        let keys = selecting_keys(config);
+        let at = |branch: &Branch| base_config(config, &self.git, &self.clone, &branch.tip);
         let mut promoted = Vec::new();
         for default in defaults {
-            match base_config(config, git, clone, &default.tip) {
+            match at(&default) {
                 Ok(BaseConfig::Found(base)) => {
                     let base_keys = selecting_keys(&base);
                     if base_keys == keys {
                         continue;
                     }
                     let mut counting = Some(default.clone());
-                    branches.push(default);
+                    self.branches.push(default);
                     // The last one is that of the history.
                     for branch in source.selected(base_keys) {
                         counting = branch.as_ref().ok().cloned();
                         match branch {
-                            Ok(branch) => branches.push(branch),
-                            Err(error) => unknown.push(error.to_string()),
+                            Ok(branch) => self.branches.push(branch),
+                            Err(error) => self.unknown.push(error.to_string()),
                         }
                     }
                     promoted.extend(counting);
@@ -112,21 +125,18 @@ impl BaseBranches {
                 Ok(BaseConfig::New) => promoted.push(default),
                 Ok(BaseConfig::Unpaired(_)) | Err(_) => {
                     promoted.push(default.clone());
-                    branches.push(default);
+                    self.branches.push(default);
                 }
             }
         }
-        if is_established {
-            promoted.clear();
+        // The branch of an environment may have selected itself.
+        let is_established = source.selected(keys).pop().is_some_and(|selected| {
+            let base = selected.map(|branch| at(&branch));
+            matches!(base, Ok(Ok(BaseConfig::Found(base))) if selecting_keys(&base) == keys)
+        });
+        if !is_established {
+            self.promoted = promoted;
         }
-        Ok(Self {
-            branches: distinct(branches.into_iter()),
-            promoted: distinct(promoted.into_iter()),
-            unknown,
-            git: git.clone(),
-            clone: clone.clone(),
-            _head: forge.map(|forge| forge.head),
-        })
     }
 }
 
