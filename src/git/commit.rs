@@ -34,7 +34,7 @@ const GIT_ATTEMPTS: u32 = 150;
 const LOCK_ATTEMPTS: u32 = 1_200;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The maximum size of a file whose content git converts, in bytes.
+/// The maximum size of a file that git converts, in bytes.
 const MAX_CONVERTED: u64 = 64 * 1024 * 1024;
 
 /// The maximum number of paths in the arguments of a command.
@@ -377,8 +377,8 @@ impl Git {
         Ok(other.map(|path| format!("it changes {path} too")))
     }
 
-    /// Whether filters and line endings alone distinguish a stored file from that in the work tree: its content follows
-    /// from that at `HEAD`.
+    /// Whether a stored file differs from that in the work tree only by what git converts: it is the file at `HEAD` with the
+    /// changes of the plan.
     fn is_converted(
         &self,
         plan: &CommitPlan<'_>,
@@ -392,7 +392,7 @@ impl Git {
         if blob_id(&expected, stored) == stored {
             return Ok(true);
         }
-        // git also stores the other lines with its line endings, if attributes require them.
+        // Attributes may also require other line endings than those at `HEAD`.
         let Some(id) = ObjectId::parse(stored.as_bytes()) else {
             return Ok(false);
         };
@@ -407,17 +407,13 @@ impl Git {
         before: &ObjectId,
         after: &ObjectId,
     ) -> Result<Option<&'p RelPath>, GitError> {
-        let changed = self.changed(before, after)?;
+        let changed = self.changed_contents(&before.to_string(), &after.to_string())?;
         let mut paths = plan.files.iter().map(|(path, _)| *path);
-        Ok(paths.find(|path| changed.contains(&self.full_path(path))))
-    }
-
-    /// The paths, from the top of the work tree, that differ between two commits.
-    fn changed(&self, before: &ObjectId, after: &ObjectId) -> Result<BTreeSet<Vec<u8>>, GitError> {
-        let options = ["-r", "-z", "--name-only", "--no-renames"];
-        let (before, after) = (before.to_string(), after.to_string());
-        let args = [&options[..], &[&before, &after]].concat();
-        Ok(paths(&self.output("diff-tree", &args)?))
+        let is_changed = |path: &&RelPath| {
+            let full_path = self.full_path(path);
+            changed.contains_key(&*String::from_utf8_lossy(&full_path))
+        };
+        Ok(paths.find(is_changed))
     }
 
     /// The tracked files, from the top of the work tree, that differ from `HEAD` or the index, with the
@@ -471,11 +467,6 @@ impl Git {
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = text.split(|byte| *byte == b'\n');
     lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-}
-
-fn paths(listed: &[u8]) -> BTreeSet<Vec<u8>> {
-    let paths = listed.split(|b| *b == 0).filter(|path| !path.is_empty());
-    paths.map(<[u8]>::to_vec).collect()
 }
 
 /// The ids of the contents of a file.

@@ -60,8 +60,8 @@ pub(crate) struct Mirror {
     used: fs::File,
     /// The heads of the branches that were fetched; `None`: the branch is missing.
     heads: BTreeMap<String, Option<ObjectId>>,
-    /// Commits with their whole history, if the repository is not shallow: those of references, and new ones.
-    complete: BTreeSet<ObjectId>,
+    /// Commits of references and of pushes. Unless the repository is shallow, it has their whole history.
+    pub(super) complete: BTreeSet<ObjectId>,
 }
 
 /// What another repository takes over from a clone.
@@ -265,11 +265,6 @@ impl Mirror {
         self.heads.contains_key(branch)
     }
 
-    /// Adds commits whose whole history is here.
-    pub(super) fn know(&mut self, commits: impl Iterator<Item = ObjectId>) {
-        self.complete.extend(commits);
-    }
-
     /// The head of a branch when it was fetched; `None`: it did not exist.
     pub(crate) fn head(&self, branch: &str) -> Option<ObjectId> {
         self.heads.get(branch).copied().flatten()
@@ -344,8 +339,9 @@ impl Mirror {
         args.extend(["--end-of-options", FORGE].map(str::to_owned));
         let ids: BTreeSet<_> = heads.values().flatten().copied().collect();
         args.extend(ids.iter().map(ToString::to_string));
-        // git would find that nothing is missing.
-        if self.git.is_shallow() || !ids.is_subset(&self.complete) {
+        let is_complete = !self.git.is_shallow() && ids.is_subset(&self.complete);
+        // Without an id, git would fetch the default branch.
+        if !ids.is_empty() && !is_complete {
             let ran = self.git.run("fetch", &args, Some(&self.remote))?;
             if !ran.found_references(&self.remote)? {
                 return Ok(false);
@@ -810,6 +806,15 @@ mod tests {
             let new = fetched(&mut mirror, other);
             assert!(new.is_some() && new != old, "{other}");
         }
+    }
+
+    #[test]
+    fn missing_branch_does_not_complete_a_shallow_repository() {
+        let server = server(2);
+        let clone = cloned(server.path(), &["--depth=1"]);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        assert_eq!(fetched(&mut mirror, "missing"), None);
+        assert!(mirror.git().is_shallow());
     }
 
     #[test]

@@ -266,7 +266,8 @@ impl Mirror {
     pub(crate) fn push(&mut self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
         let pushed = self.git().push(FORGE, self.remote(), updates)?;
         if pushed == Pushed::Done {
-            self.know(updates.iter().filter_map(|update| update.new));
+            self.complete
+                .extend(updates.iter().filter_map(|update| update.new));
         }
         Ok(pushed)
     }

@@ -955,7 +955,13 @@ fn listed_sets_are_tested_in_layouts() {
     world.write("repin.yaml", config);
     assert_eq!(tested(&world), false);
     // Such a set is not suggested.
-    let suggests = |args: &[&str]| world.run(args).exits(0).stderr.contains("--to aaaa");
+    let suggests = |args: &[&str]| {
+        world
+            .run(args)
+            .exits(0)
+            .stderr
+            .contains(&format!("--to {REV_A}"))
+    };
     assert!(suggests(&["rollback"]));
     assert!(!suggests(&["rollback", "--remote"]));
 }

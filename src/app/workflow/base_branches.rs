@@ -26,8 +26,8 @@ use crate::{
 /// The branches that may be the base of the work tree.
 pub(crate) struct BaseBranches {
     pub(super) branches: Vec<Branch>,
-    /// Those whose history counts according to the default branch, if the work tree selects another one, and the selected
-    /// one does not select itself.
+    /// The branches for history that the configurations on the default branches select. Empty if the work tree selects the
+    /// same one, or one with a configuration that selects it, too.
     pub(crate) promoted: Vec<Branch>,
     /// The reasons why further branches are unknown.
     pub(super) unknown: Vec<String>,
@@ -109,17 +109,19 @@ impl BaseBranches {
                     if base_keys == keys {
                         continue;
                     }
-                    let mut counting = Some(default.clone());
+                    let selected = source.selected(base_keys);
+                    // The last one is that for history.
+                    match selected.last() {
+                        Some(last) => promoted.extend(last.as_ref().ok().cloned()),
+                        None => promoted.push(default.clone()),
+                    }
                     self.branches.push(default);
-                    // The last one is that of the history.
-                    for branch in source.selected(base_keys) {
-                        counting = branch.as_ref().ok().cloned();
+                    for branch in selected {
                         match branch {
                             Ok(branch) => self.branches.push(branch),
                             Err(error) => self.unknown.push(error.to_string()),
                         }
                     }
-                    promoted.extend(counting);
                 }
                 // The default branch requires nothing of a new set.
                 Ok(BaseConfig::New) => promoted.push(default),
@@ -129,12 +131,12 @@ impl BaseBranches {
                 }
             }
         }
-        // The branch of an environment may have selected itself.
-        let is_established = source.selected(keys).pop().is_some_and(|selected| {
+        // The branch of an environment selects itself.
+        let selects_itself = source.selected(keys).pop().is_some_and(|selected| {
             let base = selected.map(|branch| at(&branch));
             matches!(base, Ok(Ok(BaseConfig::Found(base))) if selecting_keys(&base) == keys)
         });
-        if !is_established {
+        if !selects_itself {
             self.promoted = promoted;
         }
     }

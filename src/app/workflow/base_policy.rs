@@ -22,6 +22,7 @@ use crate::{
 /// The base branches of a work tree; `None` if no branch is the base of another.
 pub(crate) type Bases = Result<Option<BaseBranches>, GitError>;
 
+/// Finds the base branches, once for all checks of a set.
 pub(crate) fn bases(config: &Config, services: &Services) -> Bases {
     let Some(git) = services.discover_git(config)? else {
         return Ok(None);

@@ -3,7 +3,7 @@
 //! A clone has the history of one branch, unless it is shallow. That of a repository of a fleet is fetched. If the
 //! history is absent, the error explains why.
 
-use std::{cell::OnceCell, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Services,
@@ -130,35 +130,34 @@ fn read_branch(
 impl Commits {
     /// Adds the holds that only the upstream of the checked-out branch knows: the clone may record a branch that its remote
     /// no longer promotes, and a commit in the work tree continues that branch.
-    fn add_holds_of_upstream(
-        &mut self,
+    fn with_holds_of_upstream(
+        mut self,
         config: &Config,
         services: &Services,
-    ) -> Result<(), GitError> {
+    ) -> Result<Self, GitError> {
         let Origin::Clone {
             git,
             role: BranchRole::Promoted,
         } = &self.origin
         else {
-            return Ok(());
+            return Ok(self);
         };
         let Some(branch) = git.checked_out()? else {
-            return Ok(());
+            return Ok(self);
         };
         let Some(upstream) = git.upstream(&branch)? else {
-            return Ok(());
+            return Ok(self);
         };
         let upstream = match git.branch(Some(&upstream)) {
             // It was deleted on the remote, or was never fetched.
-            Err(GitError::NoBranch(_)) => return Ok(()),
+            Err(GitError::NoBranch(_)) => return Ok(self),
             upstream => upstream?,
         };
-        if self.history.contains(&upstream.tip) {
-            return Ok(());
+        if !self.history.contains(&upstream.tip) {
+            let other = read_branch(git, config, &upstream, HoldScope::All, services)?;
+            self.history.add_holds(&other);
         }
-        let other = read_branch(git, config, &upstream, HoldScope::All, services)?;
-        self.history.add_holds(&other);
-        Ok(())
+        Ok(self)
     }
 }
 
@@ -208,20 +207,19 @@ impl SiteHistory {
         Self::at_newest_head(config, HoldScope::All, services)
     }
 
+    /// The same history for a change of the work tree, with the holds of the upstream of the checked-out branch.
+    pub(super) fn for_change(config: &Config, services: &Services) -> Self {
+        let history = Self::for_verdict(config, services);
+        let with_upstream = |commits: Commits| commits.with_holds_of_upstream(config, services);
+        Self {
+            commits: history.commits.and_then(with_upstream),
+            ..history
+        }
+    }
+
     /// The same history for a list from which a set is chosen: a set that a run would refuse is not offered.
     pub(crate) fn for_choice(config: &Config, services: &Services) -> Self {
         Self::at_newest_head(config, HoldScope::Refusals, services)
-    }
-
-    /// The same history for a verdict on a change of the work tree, with the rollbacks of the upstream.
-    pub(super) fn for_change(config: &Config, services: &Services) -> Self {
-        let mut history = Self::for_verdict(config, services);
-        if let Ok(commits) = &mut history.commits
-            && let Err(error) = commits.add_holds_of_upstream(config, services)
-        {
-            history.commits = Err(error);
-        }
-        history
     }
 
     fn at_newest_head(config: &Config, scope: HoldScope, services: &Services) -> Self {
@@ -371,20 +369,13 @@ impl SiteHistory {
             let history = read_branch(git, config, branch, HoldScope::All, services);
             history.map_err(|error| Error::from(&error))
         };
-        let head = OnceCell::new();
         let hold_beside = |base: &history::History| {
             let hold = base.hold(digests, digests);
             if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
                 return Ok::<_, Error>(hold);
             }
-            let head = if let Some(head) = head.get() {
-                head
-            } else {
-                let branch = git.head().map_err(|error| Error::from(&error))?;
-                let history = read(&branch)?;
-                head.get_or_init(|| history)
-            };
-            Ok(base.hold_of_head(head, digests))
+            let head = git.head().map_err(|error| Error::from(&error))?;
+            Ok(base.hold_of_head(&read(&head)?, digests))
         };
         let base = &commits.history;
         let mut hold = hold_beside(base)?;

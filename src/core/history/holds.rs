@@ -468,20 +468,18 @@ impl History {
         hold
     }
 
-    /// Adds the holds by commits that only another branch contains. About digests that this branch holds or released, it
-    /// decides alone: the other one may have merged the same rollback.
+    /// Adds the holds by commits that only another branch contains. Digests that this branch holds or released are left
+    /// out: the other one may have merged the same rollback.
     pub(crate) fn add_holds(&mut self, other: &Self) {
-        let known: HashSet<_> = self.facts.commits.iter().map(|commit| commit.id).collect();
-        let released = self.releases.iter().flat_map(|release| &release.digests);
-        let released: HashSet<_> = released.collect();
-        let is_added = |held: &&HeldDigest| {
-            !known.contains(&held.commit)
-                && !self.held_by_digest.contains_key(&held.digest)
-                && !released.contains(&held.digest)
+        let is_known = |digest: &Digest| {
+            let mut releases = self.releases.iter();
+            self.held_by_digest.contains_key(digest)
+                || releases.any(|release| release.digests.contains(digest))
         };
-        let mut held: Vec<_> = other.held.iter().filter(is_added).cloned().collect();
-        held.append(&mut self.held);
-        self.held = held;
+        let held = other.held.iter();
+        let added = held.filter(|held| !self.contains(&held.commit) && !is_known(&held.digest));
+        let added: Vec<_> = added.cloned().collect();
+        self.held.splice(..0, added);
         self.held_by_digest = by_digest(&self.held);
     }
 

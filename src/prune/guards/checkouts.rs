@@ -46,29 +46,29 @@ impl Checkouts {
         let (listed, own) = git.work_trees()?;
         let own_directory = git.own_directory()?;
         for (number, tree) in listed.into_iter().enumerate() {
-            let other = Listed {
+            let entry = Listed {
                 tree,
                 is_main: number == 0,
             };
             let location = if own == Some(number) {
                 "at HEAD of this clone".to_owned()
             } else {
-                format!("at HEAD of the work tree {}", other.path().display())
+                format!("at HEAD of the work tree {}", entry.path().display())
             };
-            match other.tree.head {
+            match entry.tree.head {
                 Head::Commit(head) => {
                     checkouts.heads.push(head);
                     checkouts.commits.push((head, location));
                 }
-                Head::Unreadable if !other.tree.is_bare => {
-                    return Err(other.unreadable(&"its HEAD cannot be read"));
+                Head::Unreadable if !entry.tree.is_bare => {
+                    return Err(entry.unreadable(&"its HEAD cannot be read"));
                 }
                 Head::Unborn | Head::Unreadable => {}
             }
             if own != Some(number)
-                && let Some(git) = other.open(&own_directory)?
+                && let Some(git) = entry.open(&own_directory)?
             {
-                checkouts.add(git, Some(other))?;
+                checkouts.add(git, Some(entry))?;
             }
         }
         for (number, commits) in git.stashes()?.into_iter().enumerate() {

@@ -82,10 +82,7 @@ impl BranchConfigurations {
         history::each_blob(git, &tips, |path, blob| {
             files.entry(path.to_vec()).or_default().insert(blob);
         })?;
-        let mut rules = PinRules::read(git, &files, config)?;
-        if let Searched::Other(_) = repository {
-            rules.any_file = rules.configs.len() == 1 && rules.unknown.is_empty();
-        }
+        let rules = PinRules::read(git, &files, config, repository)?;
         let mut found = ProtectionSet::default();
         for (tag, revision) in history::claimed_tags(git, &tips, &rules.configs)? {
             let evidence = format!("that a commit of {repository} promoted ({revision})");
@@ -115,20 +112,29 @@ struct PinRules {
     places: HashMap<(Vec<u8>, String), usize>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
-    /// Whether any file may contain pins, in any format, because no configuration lists the files.
+    /// Whether any file may contain pins, in any format, because another repository has no configuration that lists them.
     any_file: bool,
 }
 
 impl PinRules {
     /// Loads every past configuration, and adds the current one.
-    fn read(git: &Git, files: &Contents, config: &Config) -> Result<Self, GitError> {
-        let mut rules = Self::default();
+    fn read(
+        git: &Git,
+        files: &Contents,
+        config: &Config,
+        repository: Searched<'_>,
+    ) -> Result<Self, GitError> {
+        let mut rules = Self {
+            any_file: matches!(repository, Searched::Other(_)),
+            ..Self::default()
+        };
         rules.add(git.prefix(), config.clone());
         for (path, blobs) in files {
             let file = Path::new(OsStr::from_bytes(path));
             if !is_config_file_of(file, &config.set_path) {
                 continue;
             }
+            rules.any_file = false;
             let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
             // The default names of a set depend on its path.
             let current = SetPath::new(file).ok().map(|set_path| Config {

@@ -155,7 +155,7 @@ fn neutral(document: &Value, scene: &Scene) -> Value {
         let is_known = [REV_A, REV_B].iter().any(|known| known.starts_with(id));
         // The set of a fleet contains the address of its forge.
         let of_set = ["in set ", "\"set_sha256\":\""];
-        let is_set = of_set.iter().any(|before| neutral.ends_with(before));
+        let is_set = id.len() == 64 && of_set.iter().any(|before| neutral.ends_with(before));
         let other = is_set || [10, 40].contains(&id.len()) && !is_known;
         neutral += &if other {
             word.replace(id, "COMMIT")

@@ -20,7 +20,7 @@ use crate::{
             deployed::{published_options, rollback_command},
             layout::{Align, aligned, local},
         },
-        workflow::{self, Goal, Intent, SiteHistory},
+        workflow::{self, Goal, Intent, QuickTest, SiteHistory},
     },
     base::{
         error::{Code, Error, Errors},
@@ -125,22 +125,12 @@ fn without_target(
         }
         return Err(missing_target(&sets, args, history, config));
     }
-    let tested = if args.remote {
-        Some(workflow::quick_test(&site_history, config, &cx.services)?)
-    } else {
-        None
-    };
-    history::list(history, None, tested.as_ref(), cx);
-    // A set that the test refuses is not suggested.
-    let may_return = |entry: &&HistoryEntry| {
-        let result = tested.as_ref().and_then(|tested| tested.result(entry));
-        entry.revision.is_some() && result != Some(false)
-    };
-    let newest = |sets: &[&HistoryEntry]| -> Option<Revision> {
-        sets.iter().copied().find(may_return)?.revision.clone()
-    };
-    let (unheld, held) = (newest(&sets), newest(&site_history.available()?));
-    let exit = match tested.map_or_else(Vec::new, |tested| tested.errors) {
+    let mut tested = QuickTest::default();
+    if args.remote {
+        tested = workflow::quick_test(&site_history, config, &cx.services)?;
+    }
+    history::list(history, None, args.remote.then_some(&tested), cx);
+    let exit = match std::mem::take(&mut tested.errors) {
         errors if errors.is_empty() => Exit::Done,
         errors => cx.output.report_errors_separately(&errors.into()),
     };
@@ -152,10 +142,19 @@ fn without_target(
                 config.option
             ),
         };
-        if let Some(newest) = unheld {
+        // A set that the test refuses is not suggested.
+        let newest = |sets: &[&HistoryEntry]| {
+            let mut sets = sets.iter();
+            sets.find_map(|set| {
+                let revision = set.revision.clone();
+                revision.filter(|_| tested.result(set) != Some(false))
+            })
+        };
+        let has_unheld = sets.iter().any(|set| set.revision.is_some());
+        if let Some(newest) = newest(&sets) {
             let command = command(&newest, args, history, config);
             let _ = write!(note, "\nthe newest available one: {command}");
-        } else if let Some(held) = held {
+        } else if !has_unheld && let Some(held) = newest(&site_history.available()?) {
             let command = command(&held, args, history, config);
             let _ = write!(
                 note,

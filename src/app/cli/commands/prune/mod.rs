@@ -39,8 +39,8 @@ use crate::{
 const HELP: &str = "\
 Without --apply, prune is a dry run, also in a scheduled job. Candidates are versions that are older than prune.older_than \
 and whose tags all match prune.tags. repin protects every version whose digest occurs in a tracked file of a work tree or \
-stash of the clone, or of any branch or tag of the remote, every version that was ever promoted, and every version that these require. If the \
-protected versions cannot be determined completely, nothing is deleted.
+stash of the clone, or of any branch or tag of the remote, every version that was ever promoted, and every version that \
+these require. If the protected versions cannot be determined completely, nothing is deleted.
 
 Examples:
   repin prune                                  # show candidates and protected versions
