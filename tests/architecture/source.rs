@@ -81,15 +81,11 @@ pub(crate) struct Call {
 impl Source {
     /// Parses the text of the file called `name`.
     pub(crate) fn parse(name: &str, text: &str) -> syn::Result<Self> {
-        let ast = syn::parse_file(text)?;
         let mut source = Self {
             name: name.to_owned(),
             module: module_of(name),
             lines: text.lines().count(),
-            documented: ast
-                .attrs
-                .iter()
-                .any(|attribute| attribute.path().is_ident("doc")),
+            documented: text.starts_with("//!"),
             paths: Vec::new(),
             exports: BTreeMap::new(),
             functions: Vec::new(),
@@ -102,14 +98,15 @@ impl Source {
                 module,
                 source: &mut source,
             };
-            walk.visit_file(&ast);
+            walk.visit_file(&syn::parse_file(text)?);
         }
         Ok(source)
     }
 
     /// Whether the whole file is compiled for tests only.
     pub(crate) fn is_test(&self) -> bool {
-        self.name.ends_with("/tests.rs") || self.name.contains("/tests/")
+        let name = &self.name;
+        name.starts_with("tests/") || name.contains("/tests/") || name.ends_with("/tests.rs")
     }
 
     /// The outermost module.
