@@ -236,7 +236,7 @@ impl Git {
     }
 
     /// The path of a file in the git directory of the work tree.
-    fn git_path(&self, name: &str) -> Result<PathBuf, GitError> {
+    pub(super) fn git_path(&self, name: &str) -> Result<PathBuf, GitError> {
         let mut path = self.output("rev-parse", &["--git-path", name])?;
         path.pop();
         Ok(self.place.root.join(OsString::from_vec(path)))

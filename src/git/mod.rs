@@ -83,7 +83,7 @@ pub(crate) use renames::Newer;
 pub(crate) use scratch::{FetchedObjects, ScratchRepository};
 pub(crate) use sweep::Sweep;
 pub(crate) use tree::{AheadCommit, AheadCommits, Comparison, Tree, TreeEntry, blob_id};
-pub(crate) use work_trees::{Head, ListedTree};
+pub(crate) use work_trees::{Head, WorkTreeEntry};
 
 use command::{Mode, Running};
 use location::Location;

@@ -89,20 +89,34 @@ impl Git {
         };
         let updates = [update];
         let pushed = self.push(remote, &Remote::for_clone(remote), &updates)?;
-        let Pushed::Unsure(_) = pushed else {
-            return Ok(pushed);
+        let pushed = match pushed {
+            Pushed::Unsure(_) => pushed,
+            // Another repository may have received the commit.
+            Pushed::Done if self.has_other_push_url(remote)? => {
+                let reason = "it was sent to the remote's URL for pushes, but the branch at its other URL does not contain it";
+                Pushed::Refused(reason.to_owned())
+            }
+            _ => return Ok(pushed),
         };
-        // The answer was lost: the branch on the server decides.
+        // The branch on the server decides.
         let Some(tip) = self.heads(remote)?.remove(branch) else {
             return Ok(pushed);
         };
         let Some(by_head) = Pushed::by_head(&updates[0], Some(tip)) else {
+            self.fetch_tracking(remote, branch)?;
             return Ok(pushed);
         };
         self.fetch_tracking(remote, branch)?;
         // Another commit may have followed.
         let is_there = self.is_ancestor(commit, &tip)?;
         Ok(if is_there { Pushed::Done } else { by_head })
+    }
+
+    /// Whether git pushes to other URLs of a remote than it fetches from.
+    fn has_other_push_url(&self, remote: &str) -> Result<bool, GitError> {
+        let fetched = self.output("remote", &["get-url", remote])?;
+        let pushed = self.output("remote", &["get-url", "--push", "--all", remote])?;
+        Ok(fetched != pushed)
     }
 }
 

@@ -1,15 +1,20 @@
 //! The work trees of a clone, and its stashes.
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{ffi::OsStr, fs, io, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use super::{Git, GitError, ObjectId};
 
-/// A work tree in the list of a clone.
+/// A work tree in the list of those of a clone.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ListedTree {
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the attributes of an entry in git's list"
+)]
+pub(crate) struct WorkTreeEntry {
     /// Of the main work tree of a submodule, and with `--separate-git-dir`, git lists the git directory.
     pub(crate) path: PathBuf,
     pub(crate) head: Head,
+    pub(crate) is_main: bool,
     pub(crate) is_bare: bool,
     pub(crate) is_locked: bool,
     /// Whether git cannot find its entry `.git`: its directory was removed or moved, or cannot be read.
@@ -28,11 +33,11 @@ pub(crate) enum Head {
 impl Git {
     /// Every work tree of the clone, the main one first, and the number of this one; `None` if it was moved
     /// without git.
-    pub(crate) fn work_trees(&self) -> Result<(Vec<ListedTree>, Option<usize>), GitError> {
+    pub(crate) fn work_trees(&self) -> Result<(Vec<WorkTreeEntry>, Option<usize>), GitError> {
         // `-z` requires git 2.36.
         let trees = parse(&self.output("worktree", &["list", "--porcelain"])?);
         let is_own =
-            |tree: &ListedTree| fs::canonicalize(&tree.path).is_ok_and(|p| p == self.top());
+            |tree: &WorkTreeEntry| fs::canonicalize(&tree.path).is_ok_and(|p| p == self.top());
         let mut own = trees.iter().position(is_own);
         if own.is_none() && self.is_main_work_tree()? {
             own = Some(0);
@@ -64,19 +69,72 @@ impl Git {
         });
         commits.collect()
     }
+
+    /// The commits of an unfinished operation in this work tree, such as a merge or a rebase, each with the name that git has
+    /// for it. Those of `--autostash` are followed by the commits that contain their parts.
+    pub(crate) fn unfinished_commits(&self) -> Result<Vec<(ObjectId, &'static str)>, GitError> {
+        let mut commits = Vec::new();
+        for name in OPERATION_REFERENCES {
+            let args = ["--verify", "--quiet", name];
+            let (code, printed) = self.output_or("rev-parse", &args, &[1])?;
+            let id = ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0);
+            commits.extend(id.map(|id| (id, name)));
+        }
+        for name in OPERATION_FILES {
+            let path = self.git_path(name)?;
+            let content = match fs::read(&path) {
+                Ok(content) => content,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(GitError::Unreadable { path, error }),
+            };
+            // A merge of several branches has a line for each.
+            let lines = content.split(|byte| *byte == b'\n');
+            commits.extend(lines.filter_map(|line| Some((ObjectId::parse(line)?, name))));
+        }
+        let stashed = commits
+            .iter()
+            .filter(|(_, name)| name.to_ascii_lowercase().ends_with("autostash"));
+        let mut parts = Vec::new();
+        for (id, name) in stashed {
+            let parents = self.output("rev-parse", &[&format!("{id}^@")])?;
+            let parents = parents.split(|byte| *byte == b'\n');
+            parts.extend(parents.filter_map(|line| Some((ObjectId::parse(line)?, *name))));
+        }
+        commits.extend(parts);
+        Ok(commits)
+    }
 }
 
+/// The references of an unfinished operation (gitrevisions(7)).
+const OPERATION_REFERENCES: [&str; 4] = [
+    "MERGE_AUTOSTASH",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+];
+/// Files of git with ids of commits of an unfinished operation.
+const OPERATION_FILES: [&str; 7] = [
+    "MERGE_HEAD",
+    "rebase-merge/autostash",
+    "rebase-merge/orig-head",
+    "rebase-merge/onto",
+    "rebase-apply/autostash",
+    "rebase-apply/orig-head",
+    "rebase-apply/onto",
+];
+
 /// Parses `git worktree list --porcelain`. Attributes of newer versions are skipped.
-fn parse(listed: &[u8]) -> Vec<ListedTree> {
-    let mut trees: Vec<ListedTree> = Vec::new();
+fn parse(listed: &[u8]) -> Vec<WorkTreeEntry> {
+    let mut trees: Vec<WorkTreeEntry> = Vec::new();
     for line in listed.split(|byte| *byte == b'\n') {
         let space = line.iter().position(|byte| *byte == b' ');
         let (name, value) = line.split_at(space.unwrap_or(line.len()));
         let value = value.strip_prefix(b" ").unwrap_or_default();
         if name == b"worktree" {
-            trees.push(ListedTree {
+            trees.push(WorkTreeEntry {
                 path: PathBuf::from(OsStr::from_bytes(value)),
                 head: Head::Unreadable,
+                is_main: trees.is_empty(),
                 is_bare: false,
                 is_locked: false,
                 is_prunable: false,
@@ -113,9 +171,10 @@ mod tests {
              worktree /f\nbare\n\n"
         );
         let commit = Head::Commit(ObjectId::parse(id.as_bytes()).unwrap());
-        let tree = |path: &str, head| ListedTree {
+        let tree = |path: &str, head| WorkTreeEntry {
             path: path.into(),
             head,
+            is_main: path == "/a",
             is_bare: path == "/f",
             is_locked: path == "/b c",
             is_prunable: path == "/d",

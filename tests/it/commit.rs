@@ -229,7 +229,8 @@ fn push_command_needs_no_upstream() {
     world.git(&["remote", "remove", "origin"]);
     let ran = world.run(&COMMIT).exits(0);
     assert!(
-        ran.stderr.contains("the repository has no remote"),
+        ran.stderr
+            .contains(", but not pushed: the repository has no remote"),
         "{}",
         ran.stderr
     );

@@ -194,6 +194,34 @@ fn forced_promotion_is_recorded_and_ends_the_hold() {
 }
 
 #[test]
+fn override_in_a_squash_merge_is_for_its_own_set() {
+    let world = rolled_back();
+    world.promoted(REV_C);
+    let forced = format!(
+        "* {}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",
+        title("promote", REV_B)
+    );
+    let back = format!("* {}\n\nRepin-Set: {REV_A}", title("rollback", REV_A));
+    let held = || {
+        let document = world.run(&["status", "--format", "json"]).exits(0).json();
+        let holds = document["holds"].as_array().unwrap().iter();
+        holds
+            .map(|hold| hold["revision"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    world.pin(REV_A);
+    world.commit(&format!("Back again (#9)\n\n{forced}\n\n{back}"));
+    world.push();
+    assert!(is_refused(&world, REV_C, &[]));
+    assert_eq!(held(), [REV_C, REV_B]);
+    // The last one is that of the pins.
+    world.pin(REV_B);
+    world.commit(&format!("Forward again (#10)\n\n{back}\n\n{forced}"));
+    world.push();
+    assert_eq!(held(), [REV_C]);
+}
+
+#[test]
 fn promotion_without_a_hold_records_no_override() {
     let world = rolled_back();
     passes(
@@ -277,11 +305,20 @@ fn check_refuses_a_head_with_held_digests() {
         world.pin(REV_B);
         world.git(&["commit", "-q", "--amend", "--no-edit", "-a"]);
     };
-    let cases: [(&str, Change<'_>); 4] = [
+    // A trailer does not state the operation.
+    let trailer =
+        |world: &World| pin_by_hand(world, &format!("Deploy it (#30)\n\nRepin-Set: {REV_B}"));
+    let other_title = |world: &World| {
+        let rollback = title("rollback", REV_B);
+        pin_by_hand(world, &format!("fixup! {rollback}\n\nRepin-Set: {REV_B}"));
+    };
+    let cases: [(&str, Change<'_>); 6] = [
         ("revert", &revert),
         ("by hand", &by_hand),
         ("promotion", &promotion),
         ("old branch", &old_branch),
+        ("trailer", &trailer),
+        ("another title", &other_title),
     ];
     for (name, change) in cases {
         let (code, document) = check_head(&world, change);
@@ -350,6 +387,13 @@ fn branch_of_an_environment_has_its_own_holds() {
     pin_by_hand(&world, "by hand");
     let (code, document) = check();
     assert_eq!((code, failed(&document).len()), (0, 0), "{document}");
+    // The known target of a pull request counts, whatever its configuration selects.
+    for target in ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"] {
+        let args = ["check", "--remote", "--format", "json"];
+        let document = world.run_with(&args, &[(target, "main")]).exits(1).json();
+        assert!(failed(&document).contains(&CODE.to_owned()), "{document}");
+        world.run_with(&args, &[(target, "production")]).exits(0);
+    }
     // A branch that does not select itself is that of the pull request.
     world.git(&[
         "push",

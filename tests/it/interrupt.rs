@@ -356,7 +356,8 @@ fn interrupt_during_commit_waits_for_git() {
     let message = message.as_str().unwrap();
     assert!(
         message.starts_with("interrupted; 2 files changed and committed as ")
-            && message.contains(&commit),
+            && message.contains(&commit)
+            && message.contains(", but not pushed; publish the commit with: git push "),
         "{message}"
     );
     assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");

@@ -542,9 +542,59 @@ fn refused_push_leaves_a_commit_that_status_names() {
     // The next run does not push the commit with another one.
     fs::remove_file(world.path("origin.git/hooks/pre-receive")).unwrap();
     let ran = to(&world, REV_A, &PUSH).exits(1);
-    let part = "HEAD has other commits that are not on origin/main";
-    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    for part in [
+        "HEAD has other commits that are not on origin/main",
+        "publish these commits (`git push`), or set them aside (`git branch NAME && git reset --keep origin/main`)",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
     assert_eq!(remote(&world), before);
+}
+
+#[test]
+fn push_to_another_repository_is_no_success() {
+    for setting in ["remote.origin.pushurl", "url.../fork.git.pushInsteadOf"] {
+        let world = promoted_twice();
+        world.git(&["clone", "-q", "--bare", "origin.git", "fork.git"]);
+        world.write(".git/info/exclude", "/fork.git\n");
+        let fork = world.path("fork.git").display().to_string();
+        let origin = world.git(&["remote", "get-url", "origin"]);
+        let args = match setting {
+            "remote.origin.pushurl" => [setting.to_owned(), fork],
+            _ => [format!("url.{fork}.pushInsteadOf"), origin],
+        };
+        world.git(&["config", &args[0], &args[1]]);
+        let before = remote(&world);
+        let ran = to(&world, REV_A, &PUSH).exits(1);
+        let part = "sent to the remote's URL for pushes, but the branch at its other URL does not contain it";
+        assert!(ran.stderr.contains(part), "{setting}: {}", ran.stderr);
+        assert_eq!(remote(&world), before);
+        assert_eq!(world.git(&["rev-parse", "origin/main"]), before);
+        // Two URLs of one repository.
+        let world = promoted_twice();
+        let origin = world.path("origin.git");
+        let url = format!("file://{}", origin.display());
+        world.git(&["config", "remote.origin.pushurl", &url]);
+        let ran = to(&world, REV_A, &PUSH).exits(0);
+        assert!(
+            ran.stderr.contains("and pushed to origin/main"),
+            "{}",
+            ran.stderr
+        );
+        assert_ne!(remote(&world), before);
+    }
+}
+
+#[test]
+fn commands_of_git_are_for_images_that_cannot_be_read() {
+    let world = promoted_twice();
+    let hook = world.path(".git/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\necho refused >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = to(&world, "previous", &["--apply", "--commit"]).exits(3);
+    assert!(ran.stderr.contains("refused"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("git returns"), "{}", ran.stderr);
 }
 
 #[test]
@@ -611,6 +661,8 @@ fn unavailable_registry_answers_with_commands_of_git() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     let (_, commands) = ran.stderr.split_once("signatures and contents:\n").unwrap();
+    // A commit of files that could not be restored would claim the set.
+    assert_eq!(commands.matches(" &&\n").count(), 1, "{commands}");
     let script = commands.replace("then publish the commit with: ", "");
     let shell = world
         .other_command("sh")

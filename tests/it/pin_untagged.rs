@@ -162,6 +162,25 @@ fn restore_sets_the_tag_again() {
 }
 
 #[test]
+fn digest_that_does_not_exist_has_no_tag() {
+    let (real, image) = untagged();
+    let digest = image.digest().to_string();
+    real.lose(image.digest());
+    for args in [&["prune", "restore"][..], &["prune", "restore", "--apply"]] {
+        let ran = real.scene.run(args).exits(1);
+        let part = format!("@{digest} does not exist, and no tag resolves to it");
+        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("has a tag"), "{}", ran.stderr);
+    }
+    let status = real.scene.run(&["status"]).exits(0).stdout;
+    assert!(
+        status.contains("not OK") && status.contains("does not exist"),
+        "{status}"
+    );
+    real.scene.run(&["doctor"]).exits(1);
+}
+
+#[test]
 fn restore_moves_no_tag() {
     let (real, image) = untagged();
     let digest = image.digest().to_string();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     prune_guards::{deletes, digest, kept, with},
     support::{
-        pruned::{Real, refused},
+        pruned::{Real, config, refused},
         scene::tags,
         world::git,
     },
@@ -252,4 +252,113 @@ fn every_stash_protects() {
         let place = format!("in {file}:1 at stash@{{1}} of this clone");
         kept(&document, tag, &place);
     }
+}
+
+/// Runs a command of git that stops for the user.
+fn stops(real: &Real, args: &[&str]) {
+    let identity = ["-c", "user.name=A", "-c", "user.email=a@b.example"];
+    let mut git = std::process::Command::new("git");
+    git.args(identity).args(args).current_dir(real.scene.path());
+    assert!(!git.output().unwrap().status.success(), "{args:?}");
+}
+
+#[test]
+fn commits_of_unfinished_operations_protect() {
+    for (command, name) in [
+        (["rebase", "--autostash", "main"], "rebase-merge/autostash"),
+        (["merge", "--autostash", "main"], "MERGE_AUTOSTASH"),
+    ] {
+        let real = with(&["stashed", "staged", "other"]);
+        let tree = real.scene.path().to_owned();
+        commit(&tree, "other.txt", "nothing\n");
+        commit(&tree, "notes.txt", "base\n");
+        git(&tree, &["checkout", "-q", "-b", "topic"]);
+        commit(&tree, "notes.txt", "topic\n");
+        git(&tree, &["checkout", "-q", "main"]);
+        commit(&tree, "notes.txt", "main pending-other\n");
+        git(&tree, &["checkout", "-q", "topic"]);
+        write(&tree, "other.txt", "pending-staged\n");
+        git(&tree, &["add", "other.txt"]);
+        write(&tree, "other.txt", "pending-stashed\n");
+        stops(&real, &command);
+        assert_eq!(
+            fs::read_to_string(tree.join("other.txt")).unwrap(),
+            "nothing\n"
+        );
+        let document = deletes(&real, &["pending-stale"]);
+        let at = format!("in other.txt:1 at {name} of this clone");
+        kept(&document, "pending-stashed", &at);
+        kept(&document, "pending-staged", &at);
+    }
+    // The merged branch exists no longer.
+    let real = with(&["merged"]);
+    let tree = real.scene.path().to_owned();
+    git(&tree, &["checkout", "-q", "-b", "topic"]);
+    commit(&tree, "notes.txt", "pending-merged\n");
+    git(&tree, &["checkout", "-q", "main"]);
+    commit(&tree, "notes.txt", "main\n");
+    stops(&real, &["merge", "topic"]);
+    git(&tree, &["branch", "-q", "-D", "topic"]);
+    write(&tree, "notes.txt", "main\n");
+    git(&tree, &["add", "notes.txt"]);
+    let document = deletes(&real, &["pending-stale"]);
+    kept(
+        &document,
+        "pending-merged",
+        "in notes.txt:1 at MERGE_HEAD of this clone",
+    );
+}
+
+#[test]
+fn protection_that_only_the_base_has_refuses() {
+    let tools = |block: &str| {
+        format!(
+            "version: 1\nfiles: [app.yml]\nimages:\n  x: {{ repository: x.example/x, pins: 1 }}\nprune: {{ {block} }}\n"
+        )
+    };
+    let other = "also_pinned_in: [{ repository: '/nowhere/other.git' }]";
+    let stage =
+        "promote: { after: [{ set: { repository: '/nowhere/other.git', config: repin.yaml } }] }\n";
+    let real = with(&[]);
+    let host = real.registry.host.clone();
+    for (file, text, says) in [
+        (
+            "repin.yaml",
+            config(&host, other),
+            "`also_pinned_in` /nowhere/other.git",
+        ),
+        (
+            "repin.yaml",
+            config(&host, "protect: ['^keep-']"),
+            "`protect` ^keep-",
+        ),
+        (
+            "repin.yaml",
+            config(&host, "") + stage,
+            "a stage in another repository",
+        ),
+        (
+            "tools/repin.yaml",
+            tools(other),
+            "`also_pinned_in` /nowhere/other.git",
+        ),
+        (
+            "tools/repin.yaml",
+            "nothing\n".to_owned(),
+            "cannot determine what tools/repin.yaml on origin/main protects",
+        ),
+    ] {
+        real.scene.write(file, &text);
+        real.scene.commit("on the base");
+        real.scene.git(&["reset", "-q", "--hard", "HEAD~1"]);
+        let document = refused(&real, 3, "base_behind");
+        let reason = refusal(&document);
+        assert!(reason.contains(says), "{says}: {reason}");
+        real.scene.git(&["push", "-q", "-f", "origin", "HEAD:main"]);
+    }
+    // Control: the work tree has it, too.
+    let text = config(&host, "protect: ['^keep-']");
+    real.scene.write("repin.yaml", text);
+    real.scene.commit("on the base");
+    deletes(&real, &["pending-stale"]);
 }

@@ -832,6 +832,7 @@ fn suggested_commands(world: &World) -> Vec<String> {
         .stderr
         .lines()
         .filter_map(|line| line.strip_prefix("  git "));
+    let lines = lines.map(|line| line.strip_suffix(" &&").unwrap_or(line));
     lines.map(|line| format!("git {line}")).collect()
 }
 
@@ -975,8 +976,57 @@ fn shallow_clone_lists_the_sets_that_it_contains() {
     let ran = world.run_in(&world.path("clone"), &args, &[]).exits(0);
     let entries = ran.json()["entries"].as_array().unwrap().len();
     assert!(entries > 0, "{}", ran.stdout);
+    let listed = world.run_in(&world.path("clone"), &["rollback"], &[]);
+    let listed = listed.exits(0).stderr;
+    assert!(!listed.contains("the newest available one"), "{listed}");
+    assert!(
+        listed.contains("holds on the listed ones may be missing"),
+        "{listed}"
+    );
     world.git(&["clone", "-q", "--depth", "1", &origin, "shallow"]);
     let ran = world.run_in(&world.path("shallow"), &args, &[]).exits(3);
     let text = ran.stdout + &ran.stderr;
     assert!(text.contains("the clone is shallow"), "{text}");
+}
+
+#[test]
+fn shallow_clone_does_not_select_a_held_set() {
+    let world = promoted_twice();
+    world.promoted(REV_C);
+    world.roll_back(REV_A);
+    let origin = format!("file://{}", world.path("origin.git").display());
+    for depth in 1..4 {
+        let clone = format!("clone{depth}");
+        world.git(&[
+            "clone",
+            "-q",
+            "--depth",
+            &depth.to_string(),
+            &origin,
+            &clone,
+        ]);
+        let clone = world.path(&clone);
+        std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
+        for args in [
+            &["rollback", "--to", "previous"][..],
+            &["rollback", "--apply"],
+            &["rehearse"],
+        ] {
+            let ran = world.run_in(&clone, args, &[]).exits(3);
+            assert!(
+                ran.stderr.contains("git fetch --unshallow"),
+                "{}",
+                ran.stderr
+            );
+        }
+        let args = ["rollback", "--to", REV_B, "--format", "json"];
+        let ran = world.run_in(&clone, &args, &[]);
+        if ran.code == 0 {
+            let document = ran.json();
+            let warned = details(&document, "rolled_back", "warn");
+            assert_eq!(warned.len(), 1, "{document}");
+        } else {
+            assert_eq!(ran.code, 3, "{}", ran.stdout);
+        }
+    }
 }

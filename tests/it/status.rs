@@ -66,6 +66,14 @@ fn one_screen_shows_the_set_and_its_holds() {
     assert!(ran.stdout.lines().count() <= 24, "{}", ran.stdout);
     insta::assert_snapshot!("screen", screen(&ran));
     assert_eq!(ran.stderr, "");
+    // Layouts have no tags that could be missing.
+    world.write("repin.yaml", world.read("repin.yaml") + "prune: {}\n");
+    let with_prune = screen(&world.run(&["status"]).exits(0));
+    let queried = |text: &str| {
+        let lines = text.lines().filter(|line| !line.contains("not queried"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(queried(&with_prune), queried(&screen(&ran)));
 }
 
 #[test]

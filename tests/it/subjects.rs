@@ -709,6 +709,9 @@ fn any_reference_can_be_shown() {
         "{}",
         ran.stderr
     );
+    // As the screen of `status` abbreviates it.
+    let ran = world.run(&["trust", "show", &digest[..19]]).exits(2);
+    assert!(ran.stderr.contains("write all 64 digits"), "{}", ran.stderr);
     let ran = world.run(&["trust", "show", "reviev"]).exits(2);
     assert!(
         ran.stderr.contains("did you mean `review`?"),

@@ -26,7 +26,7 @@ use crate::{
         },
     },
     base::{
-        error::{Class, Error, Errors, usage},
+        error::{Class, Code, Error, Errors, usage},
         text::counted,
         untrusted::plain,
     },
@@ -79,13 +79,15 @@ pub(super) fn run(
 }
 
 /// Prints the commands of git for a rollback whose images could not be verified. They may still be pinned; a failed check
-/// refuses that.
+/// refuses that. Without a plan and without a failure of the disk, the registry was the obstacle.
 fn note_git_commands(finished: &RunResult, exit: Exit, config: &Config, cx: &Context) {
     let document = &finished.document;
     let is_unverified = matches!(exit, Exit::Failed(Class::Unavailable | Class::Denied));
+    let mut errors = finished.errors.iter().flat_map(Errors::iter);
     if document.kind == Operation::Rollback
         && is_unverified
-        && !document.applied
+        && document.diff.is_none()
+        && !errors.any(|error| error.code == Code::IO)
         && let Ok(revision) = config.revision.pattern.revision(&document.revision)
         && let Some(commands) = workflow::git_restore(&revision, config, &cx.services)
     {
@@ -394,19 +396,12 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
     }
     match &finished.effect {
         Effect::Committed(commit) => {
-            let publication = match &commit.publication {
-                Publication::Pushed(branch) => format!("and pushed to {}", plain(branch)),
-                Publication::Missing(Some(command)) => {
-                    format!("but not pushed; publish the commit with: {command}")
-                }
-                Publication::Refused(remedy) => format!("but not pushed: {}", plain(remedy)),
-                Publication::Missing(None) => "the repository has no remote".to_owned(),
-            };
             format!(
-                "\ncommitted: {} in {}, as {}, {publication}",
+                "\ncommitted: {} in {}, as {}, {}",
                 counted(commit.pins, "pin"),
                 counted(commit.files, "file"),
                 commit.id.short(),
+                commit.publication,
             )
         }
         Effect::Applied if !is_failed && commits(options) => {

@@ -83,9 +83,9 @@ pub(crate) fn screen(document: &StatusDocument, view: View<'_>) -> String {
     screen.text
 }
 
-/// Whether the configuration has images: then the registry is a system that was not queried.
+/// Whether the configuration has images.
 fn has_images(document: &StatusDocument) -> bool {
-    document.not_queried.contains(&REGISTRY)
+    !document.work_tree.is_empty()
 }
 
 struct Screen<'v> {
@@ -599,7 +599,7 @@ pub(crate) fn ignored_claim(row: &IgnoredClaim) -> String {
 mod tests {
     use super::*;
     use crate::{
-        app::report::json::{OpenRow, SetRow},
+        app::report::json::{OpenRow, SetRow, WorkTreeRow},
         config::SetPath,
         git::ObjectId,
     };
@@ -625,7 +625,14 @@ mod tests {
                 commit: ObjectId::parse(&[b'b'; 40]).unwrap(),
                 head: Some("b".repeat(40)),
             }),
-            work_tree: Vec::new(),
+            work_tree: vec![WorkTreeRow {
+                image: "review".to_owned(),
+                repository: "ghcr.io/acme/review".to_owned(),
+                digests: vec![Digest::of(b"c")],
+                pins: 1,
+                expected: 1,
+                current: Some(true),
+            }],
             waiting: Vec::new(),
             holds: Vec::new(),
             pull_requests: Some(Vec::new()),

@@ -26,8 +26,8 @@ use crate::{
 /// The branches that may be the base of the work tree.
 pub(crate) struct BaseBranches {
     pub(super) branches: Vec<Branch>,
-    /// The branches for history that the configurations on the default branches select. Empty if the work tree selects the
-    /// same one, or one with a configuration that selects it, too.
+    /// The branches for history that the configurations on the target and the default branches select, if the work tree
+    /// selects others. Those of the default branches do not count if the configuration on the selected branch selects it, too.
     pub(crate) promoted: Vec<Branch>,
     /// The reasons why further branches are unknown.
     pub(super) unknown: Vec<String>,
@@ -58,13 +58,15 @@ impl BaseBranches {
         }
         let failure = forge.as_ref().and_then(|forge| forge.failure.as_ref());
         let mut unknown: Vec<_> = failure.map(ToString::to_string).into_iter().collect();
-        // In a pipeline of a merge request, its target may differ from both.
+        // The target of a pull request may differ from both.
+        let mut targets = Vec::new();
         if let Some(target) = environment::target_branch(&services.environment, Some(clone)) {
             match source.branch(&target, keys.history) {
-                Ok(branch) => branches.push(branch),
+                Ok(branch) => targets.push(branch),
                 Err(error) => unknown.push(error.to_string()),
             }
         }
+        branches.extend(targets.iter().cloned());
         let mut defaults = source.defaults(config, services);
         if defaults.is_empty() {
             match clone.promoted_branch(&BranchSources {
@@ -91,19 +93,28 @@ impl BaseBranches {
             clone: clone.clone(),
             _head: forge.as_ref().map(|forge| forge.head.clone()),
         };
-        bases.add_choices(config, defaults, &source);
+        bases.promoted = bases.add_choices(config, targets, &source);
+        let by_default = bases.add_choices(config, defaults, &source);
+        if !bases.selects_itself(config, &source) {
+            bases.promoted.extend(by_default);
+        }
         bases.branches = distinct(bases.branches.into_iter());
         bases.promoted = distinct(bases.promoted.into_iter());
         Ok(bases)
     }
 
-    /// Adds the branches that the configurations on the default branches select, if the work tree selects others.
-    fn add_choices(&mut self, config: &Config, defaults: Vec<Branch>, source: &BranchSource<'_>) {
+    /// Adds the branches that the configurations on `selecting` select, if the work tree selects others; returns those for
+    /// history.
+    fn add_choices(
+        &mut self,
+        config: &Config,
+        selecting: Vec<Branch>,
+        source: &BranchSource<'_>,
+    ) -> Vec<Branch> {
         let keys = selecting_keys(config);
-        let at = |branch: &Branch| base_config(config, &self.git, &self.clone, &branch.tip);
         let mut promoted = Vec::new();
-        for default in defaults {
-            match at(&default) {
+        for branch in selecting {
+            match base_config(config, &self.git, &self.clone, &branch.tip) {
                 Ok(BaseConfig::Found(base)) => {
                     let base_keys = selecting_keys(&base);
                     if base_keys == keys {
@@ -113,9 +124,9 @@ impl BaseBranches {
                     // The last one is that for history.
                     match selected.last() {
                         Some(last) => promoted.extend(last.as_ref().ok().cloned()),
-                        None => promoted.push(default.clone()),
+                        None => promoted.push(branch.clone()),
                     }
-                    self.branches.push(default);
+                    self.branches.push(branch);
                     for branch in selected {
                         match branch {
                             Ok(branch) => self.branches.push(branch),
@@ -123,22 +134,25 @@ impl BaseBranches {
                         }
                     }
                 }
-                // The default branch requires nothing of a new set.
-                Ok(BaseConfig::New) => promoted.push(default),
+                // The branch requires nothing of a new set.
+                Ok(BaseConfig::New) => promoted.push(branch),
                 Ok(BaseConfig::Unpaired(_)) | Err(_) => {
-                    promoted.push(default.clone());
-                    self.branches.push(default);
+                    promoted.push(branch.clone());
+                    self.branches.push(branch);
                 }
             }
         }
-        // The branch of an environment selects itself.
-        let selects_itself = source.selected(keys).pop().is_some_and(|selected| {
-            let base = selected.map(|branch| at(&branch));
-            matches!(base, Ok(Ok(BaseConfig::Found(base))) if selecting_keys(&base) == keys)
-        });
-        if !selects_itself {
-            self.promoted = promoted;
-        }
+        promoted
+    }
+
+    /// Whether the configuration on the selected branch selects it, too, as that of an environment does.
+    fn selects_itself(&self, config: &Config, source: &BranchSource<'_>) -> bool {
+        let keys = selecting_keys(config);
+        let Some(Ok(selected)) = source.selected(keys).pop() else {
+            return false;
+        };
+        let base = base_config(config, &self.git, &self.clone, &selected.tip);
+        matches!(base, Ok(BaseConfig::Found(base)) if selecting_keys(&base) == keys)
     }
 }
 

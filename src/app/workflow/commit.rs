@@ -374,16 +374,19 @@ pub(crate) fn git_restore(
         return None;
     };
     let set = format!(
-        "the set {}, which commit {} made current",
+        "the set {} of commit {}",
         plain(revision.as_str()),
         promoted.commit.short()
     );
     let git = site.git()?;
-    let Some(Restoration { files, modified }) = Restoration::find(&promoted, config, git) else {
-        return Some(format!(
-            "git alone cannot return exactly to {set}: HEAD pins it already, or the files with pins of HEAD cannot be \
-             read, or do not contain exactly its pins there; run the command again once the registry is available"
-        ));
+    let Restoration { files, modified } = match Restoration::find(&promoted, config, git) {
+        Ok(restoration) => restoration,
+        Err(reason) => {
+            return Some(format!(
+                "git alone cannot return exactly to {set}: {reason}; run the command again once the registry is \
+                 available"
+            ));
+        }
     };
     let push = OtherCheckout::find(&site).ok()?;
     let push = push.map_or_else(|| "git push".to_owned(), |checkout| checkout.push_command());
@@ -403,7 +406,7 @@ pub(crate) fn git_restore(
     let (mut stash, mut pop) = (String::new(), String::new());
     if !modified.is_empty() {
         let modified = names(&modified);
-        stash = format!("  {git} --literal-pathspecs stash push -- {modified}\n");
+        stash = format!("  {git} --literal-pathspecs stash push -- {modified} &&\n");
         pop = format!(
             "\nthe first command stashes your uncommitted changes of {modified}; after the push, restore them with: {git} stash pop"
         );
@@ -412,7 +415,7 @@ pub(crate) fn git_restore(
     Some(format!(
         "without a check of the images, git returns to {set}; this also undoes other changes of these files since \
          then. {NOT_CHECKED}:\n{stash}  \
-         {git} --literal-pathspecs restore --source={commit} -- {names}\n  \
+         {git} --literal-pathspecs restore --source={commit} -- {names} &&\n  \
          {git} --literal-pathspecs commit --only -m {title} -m {trailer} -- {names}\n\
          then publish the commit with: {push}{pop}"
     ))
@@ -426,34 +429,52 @@ struct Restoration {
 }
 
 impl Restoration {
-    /// Compares the files at `HEAD` with those of the set; `None` if they cannot be restored to exactly its pins.
-    fn find(promoted: &Promoted, config: &Config, git: &Git) -> Option<Self> {
-        let head = git.head().ok()?;
-        let committed = files_of(config, git, &head).ok()?;
-        let found = pins::find(&committed, config).ok()?;
+    /// Compares the files at `HEAD` with those of the set, or returns the reason that they cannot be restored to exactly
+    /// its pins.
+    fn find(promoted: &Promoted, config: &Config, git: &Git) -> Result<Self, String> {
+        let unreadable = || "the files with pins of HEAD cannot be read".to_owned();
+        let head = git.head().map_err(|_| unreadable())?;
+        let committed = files_of(config, git, &head).map_err(|_| unreadable())?;
+        let found = pins::find(&committed, config).map_err(|_| unreadable())?;
         let mut restored = Snapshot::default();
         let mut files = Vec::new();
         for path in files_with_pins(&found) {
-            let former = content(git, &promoted.commit, path)?;
-            if former != content(git, &head.tip, path)? {
+            let former = content(git, &promoted.commit, path)
+                .ok_or_else(|| format!("the commit has no readable file {path}"))?;
+            if former != content(git, &head.tip, path).ok_or_else(unreadable)? {
                 files.push(path.clone());
             }
             let chart = path.as_path().with_file_name(CHART);
             if committed.has_chart(&chart) {
-                restored.note_chart(&RelPath::parse(chart.to_str()?).ok()?);
+                let chart = chart.to_str().and_then(|chart| RelPath::parse(chart).ok());
+                restored.note_chart(&chart.ok_or_else(unreadable)?);
             }
             restored.insert(path.clone(), former);
         }
-        let found = pins::find(&restored, config).ok()?;
-        if files.is_empty() || !is_whole(&found, promoted, config) {
-            return None;
+        if files.is_empty() {
+            return Err("HEAD contains it already".to_owned());
+        }
+        let found = pins::find(&restored, config).ok();
+        if !found.is_some_and(|found| is_whole(&found, promoted, config)) {
+            return Err(
+                "the commit does not contain exactly its pins in the present files".to_owned(),
+            );
         }
         let paths: Vec<&RelPath> = files.iter().collect();
-        let BeforeCommit::Ready { modified, .. } = git.before_commit(&paths).ok()? else {
-            return None;
-        };
-        let modified = modified.into_iter().map(|file| file.path).collect();
-        Some(Self { files, modified })
+        match git
+            .before_commit(&paths)
+            .map_err(|error| error.to_string())?
+        {
+            BeforeCommit::Ready { modified, .. } => {
+                let modified = modified.into_iter().map(|file| file.path).collect();
+                Ok(Self { files, modified })
+            }
+            BeforeCommit::Obstacle(obstacle) => {
+                let errors = obstructed(obstacle);
+                let texts: Vec<_> = errors.iter().map(Error::text).collect();
+                Err(texts.join("; "))
+            }
+        }
     }
 }
 

@@ -177,11 +177,18 @@ pub(crate) fn default_branch(environment: &Environment, git: Option<&Git>) -> Op
         .map(|(branch, _)| branch)
 }
 
-/// The target branch of the merge request whose pipeline runs, on GitLab.
+/// The target branch of the pull request or merge request for which this job runs.
 pub(crate) fn target_branch(environment: &Environment, git: Option<&Git>) -> Option<String> {
     let text = |name| Some(environment.filled(name)?.to_str()?.to_owned());
-    let branch = text("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
-    is_origin(text("CI_PROJECT_PATH").as_deref(), environment, git).then_some(branch)
+    let mut targets = [
+        ("GITHUB_BASE_REF", "GITHUB_REPOSITORY"),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_PROJECT_PATH"),
+    ]
+    .into_iter();
+    targets.find_map(|(branch, repository)| {
+        let branch = text(branch)?;
+        is_origin(text(repository).as_deref(), environment, git).then_some(branch)
+    })
 }
 
 /// The API of the server of a job of GitLab CI (`CI_SERVER_URL`).

@@ -1,5 +1,7 @@
 //! The execution of a plan, here in the work tree; `publication` executes it as a pull request.
 
+use std::fmt;
+
 use super::{
     Services, SiteHistory, Stop,
     builds::open_pull_requests,
@@ -18,6 +20,7 @@ use crate::{
     base::{
         error::{Class, Error, Errors},
         text::counted,
+        untrusted::plain,
     },
     config::Config,
     core::{apply, plan::FileChange},
@@ -80,6 +83,20 @@ pub(crate) enum Publication {
     Missing(Option<String>),
     /// The server refused it; the remedy.
     Refused(String),
+}
+
+impl fmt::Display for Publication {
+    /// Continues a sentence about the commit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pushed(branch) => write!(f, "and pushed to {}", plain(branch)),
+            Self::Missing(Some(command)) => {
+                write!(f, "but not pushed; publish the commit with: {command}")
+            }
+            Self::Missing(None) => f.write_str("but not pushed: the repository has no remote"),
+            Self::Refused(remedy) => write!(f, "but not pushed: {}", plain(remedy)),
+        }
+    }
 }
 
 /// The effect of a run on a site, and the cause of an early stop.
@@ -197,15 +214,20 @@ fn commit_files(
     ));
     match commit::commit(ready, document) {
         Ok(id) => {
-            step.done(format!("{written} changed and committed as {}", id.short()));
+            let command = match &planned.checkout {
+                Some(checkout) => Some(checkout.push_command()),
+                None => ready.push_command(),
+            };
+            let publication = Publication::Missing(command);
+            step.done(format!(
+                "{written} changed and committed as {}, {publication}",
+                id.short()
+            ));
             let commit = Commit {
                 id,
                 pins: ready.pins,
                 files: ready.files(),
-                publication: Publication::Missing(match &planned.checkout {
-                    Some(checkout) => Some(checkout.push_command()),
-                    None => ready.push_command(),
-                }),
+                publication,
             };
             match &change.push {
                 Some(target) => push(commit, target, ready, session, planned, document, services),
@@ -251,11 +273,11 @@ fn push(
             }))
         }
         CommitPush::Failed(errors) => {
-            step.done(format!("committed as {id}, but not pushed"));
             // A repetition of the push helps only if the server was unavailable.
             let refused = |error: &&Error| matches!(error.class, Class::Refused | Class::Denied);
             let remedy = errors.iter().find(refused).map(Error::remedy);
             let publication = remedy.map_or(commit.publication, Publication::Refused);
+            step.done(format!("committed as {id}, {publication}"));
             let commit = Commit {
                 publication,
                 ..commit

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::pull_request::Content,
-    base::error::{Class, Code, Error, Errors},
+    base::error::{Code, Error, Errors},
     config::{Config, FormerSet},
     core::{
         checks::{self, DigestHistory, Extent, HistoryFacts},
@@ -25,7 +25,7 @@ use crate::{
         },
         pins::FoundPins,
     },
-    git::{Branch, FETCH_HISTORY, Git, GitError, MIN_PREFIX},
+    git::{Branch, Git, GitError, MIN_PREFIX},
     oci::Revision,
 };
 
@@ -296,17 +296,20 @@ impl SiteHistory {
         let entries = self.promoted()?.entries().iter();
         let available: Vec<_> = entries.filter(|entry| entry.can_roll_back).collect();
         if available.is_empty() && self.git().is_some_and(Git::is_shallow) {
-            let message =
-                "cannot determine which sets are available for rollback: the clone is shallow";
-            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
-            return Err(error.help(FETCH_HISTORY));
+            return Err(checks::shallow_clone(
+                "which sets are available for rollback",
+            ));
         }
         Ok(available)
     }
 
     /// The sets to which an operator would return: those that are available for rollback and not held, newest first.
+    /// A shallow clone is an error: a missing commit may show that a rollback undid a set.
     pub(crate) fn unheld(&self) -> Result<Vec<&HistoryEntry>, Error> {
         let known = self.promoted()?;
+        if known.shallow {
+            return Err(checks::shallow_clone("which sets a rollback undid"));
+        }
         let mut entries = self.available()?;
         entries.retain(|entry| known.state(entry) == EntryState::Available);
         Ok(entries)

@@ -88,7 +88,7 @@ pub(super) fn newest(
     }
     unreadable.extend(builds.undated_errors());
     if !unreadable.is_empty() {
-        return Err(unreadable_builds(unreadable));
+        return Err(unreadable_builds(unreadable, &config));
     }
     let selected = selected?;
     let (left_out, selection) = builds.left_out();
@@ -222,11 +222,14 @@ pub(super) fn unknown_age(revision: &Revision, reason: &str) -> Errors {
     Errors::from(Error::failed(Code::REVISION_ORDER, message).help(help))
 }
 
-fn unreadable_builds(errors: Vec<Error>) -> Errors {
-    let help = "repeat the run, or select a build with `--revision REV`: `repin builds` lists them";
+fn unreadable_builds(errors: Vec<Error>, config: &Config) -> Errors {
+    let help = format!(
+        "repeat the run, or select a build with `--revision REV`: `repin builds{}` lists them",
+        config.option
+    );
     let errors = errors.into_iter().map(|error| match error.help {
         Some(_) => error,
-        None => error.help(help),
+        None => error.help(help.clone()),
     });
     errors.collect::<Vec<_>>().into()
 }

@@ -152,8 +152,15 @@ fn unpublished(git: &Git, branch: &Branch, tip: &ObjectId) -> Result<Errors, Err
     let name = plain(&branch.name);
     let message =
         format!("--push publishes one commit, but HEAD has other commits that are not on {name}");
+    // A rebase leaves the commits on the branch.
+    let is_ahead = git.head().and_then(|head| git.is_ancestor(tip, &head.tip));
+    let publish = match is_ahead {
+        Ok(true) => "git push",
+        _ => "git pull --rebase && git push",
+    };
     let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(format!(
-        "push these commits (`git push`) or rebase them (`git rebase {}`), then run the command again",
+        "publish these commits (`{publish}`), or set them aside (`git branch NAME && git reset --keep {}`), then run the \
+         command again",
         shell(&branch.name)
     ));
     error.notes = commits.iter().map(|line| plain(line)).collect();

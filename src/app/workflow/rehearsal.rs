@@ -67,7 +67,8 @@ pub(crate) fn rehearse(
     let config = site.config();
     let history = site.history(services);
     let candidates = candidates(choice, &history, config)?;
-    let latest = history.unheld()?.first().map(|entry| entry.commit);
+    let latest = history.promoted()?.newest_available();
+    let latest = latest.map(|entry| entry.commit);
     let standards = read_standards(Operation::Rollback, config, site.files(), services)?;
     let smoke = match SmokeStage::prepare(config, missing_credential, services) {
         Ok(smoke) => smoke,
@@ -273,6 +274,8 @@ fn check_untagged(entry: &HistoryEntry, read: &ReadSite<'_>) -> Result<Vec<Check
     for untagged in untagged_pins::untagged_pins(config, recorded, read.services) {
         checks.push(match untagged {
             Ok(untagged) => untagged.check_recorded(config),
+            // The checks of the image report that it does not exist.
+            Err(error) if error.class == Class::Failed => continue,
             Err(error) => Check::new(Code::PIN_UNTAGGED, Status::Skip, error.to_string()),
         });
     }

@@ -53,15 +53,17 @@ impl RequestedRevision {
                 return Err(error.help(help).into());
             }
             Err(mismatch) => match commit(config, text, &mismatch.to_string())? {
-                NamedCommit::InClone(commit) => pattern
-                    .revision(&commit.to_string())
-                    .map_err(|error| malformed(format!("`{text}` is commit {commit}: {error}")))?,
+                NamedCommit::InClone(commit) => {
+                    pattern.revision(&commit.to_string()).map_err(|error| {
+                        malformed(format!("`{text}` is commit {commit}: {error}"), config)
+                    })?
+                }
                 NamedCommit::Missing(reason) => return Self::abbreviated(config, text, &reason),
             },
         };
         match config.revision.tag.tag(&revision) {
             Ok(tag) => Ok(Self::Full(revision, tag)),
-            Err(error) => Err(malformed(error.to_string())),
+            Err(error) => Err(malformed(error.to_string(), config)),
         }
     }
 
@@ -78,14 +80,15 @@ impl RequestedRevision {
             }
         };
         if text.len() < digits.max(*ABBREVIATIONS.start()) {
-            return Err(malformed(format!(
+            let message = format!(
                 "{missing}, and `{}` requires at least {digits} digits",
                 template.as_str()
-            )));
+            );
+            return Err(malformed(message, config));
         }
         match template.tag_of(text) {
             Ok(tag) => Ok(Self::Abbreviated(text.to_owned(), tag)),
-            Err(error) => Err(malformed(error.to_string())),
+            Err(error) => Err(malformed(error.to_string(), config)),
         }
     }
 
@@ -127,7 +130,7 @@ impl RequestedRevision {
                     // A rollback returns to a set of history, not to a build.
                     Operation::Rollback => {
                         let reason = "`revision.tag` requires the full revision";
-                        Err(malformed(format!("{missing}, and {reason}")).into())
+                        Err(malformed(format!("{missing}, and {reason}"), config).into())
                     }
                 };
             }
@@ -195,10 +198,10 @@ fn build(
     let builds = builds_beginning_with(text, config, services)?;
     let full = match builds.as_slice() {
         [] => {
-            return Err(malformed(format!(
-                "{missing}; `revision.tag` requires the full revision, and no build in the registry begins \
-                 with `{text}`"
-            )));
+            let message = format!(
+                "{missing}; `revision.tag` requires the full revision, and no build in the registry begins with `{text}`"
+            );
+            return Err(malformed(message, config));
         }
         [build] => build,
         [..] => {
@@ -210,9 +213,9 @@ fn build(
         }
     };
     let revision = config.revision.pattern.revision(full);
-    let revision = revision.map_err(|error| malformed(error.to_string()))?;
+    let revision = revision.map_err(|error| malformed(error.to_string(), config))?;
     let tag = config.revision.tag.tag(&revision);
-    let tag = tag.map_err(|error| malformed(error.to_string()))?;
+    let tag = tag.map_err(|error| malformed(error.to_string(), config))?;
     Ok((revision, tag))
 }
 
@@ -227,14 +230,14 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<NamedCommit, Er
     let is_abbreviated = DIGITS.contains(&text.len()) && is_hex(text.as_bytes());
     let is_name = !text.is_empty() && !text.starts_with('-') && !text.contains(char::is_control);
     if !is_name {
-        return Err(malformed(mismatch.to_owned()));
+        return Err(malformed(mismatch.to_owned(), config));
     }
     let Some(git) = Git::discover(&config.root).map_err(Error::from)? else {
         let reason = format!("{mismatch}; expanding it needs a git repository");
         return if is_abbreviated {
             Ok(NamedCommit::Missing(reason))
         } else {
-            Err(malformed(reason))
+            Err(malformed(reason, config))
         };
     };
     let commits = if is_abbreviated {
@@ -248,7 +251,10 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<NamedCommit, Er
     let commits = match commits {
         Ok(commits) => commits,
         Err(GitError::Unborn) => {
-            return Err(malformed(format!("{mismatch}; this clone has no commit")));
+            return Err(malformed(
+                format!("{mismatch}; this clone has no commit"),
+                config,
+            ));
         }
         Err(error) => return Err(Error::from(&error).into()),
     };
@@ -257,9 +263,10 @@ fn commit(config: &Config, text: &str, mismatch: &str) -> Result<NamedCommit, Er
         [] if is_abbreviated => Ok(NamedCommit::Missing(format!(
             "{mismatch}; no commit of this clone begins with `{text}`"
         ))),
-        [] => Err(malformed(format!(
-            "{mismatch}; this clone has no tag `{text}`"
-        ))),
+        [] => Err(malformed(
+            format!("{mismatch}; this clone has no tag `{text}`"),
+            config,
+        )),
         commits => Err(ambiguous(text, commits)),
     }
 }
@@ -271,9 +278,12 @@ fn ambiguous(text: &str, commits: &[ObjectId]) -> Errors {
     Errors::from(error)
 }
 
-fn malformed(message: String) -> Errors {
-    let help = "write the revision in full, as `revision.pattern` in the configuration requires, or \
-                name a commit of this clone: `HEAD`, a tag, or at least 4 digits; `repin history -v` and \
-                `repin builds -v` list full revisions, and `repin promote --revision newest` selects one";
+fn malformed(message: String, config: &Config) -> Errors {
+    let option = &config.option;
+    let help = format!(
+        "write the revision in full, as `revision.pattern` in the configuration requires, or name a commit of this \
+         clone: `HEAD`, a tag, or at least 4 digits; `repin history{option} -v` and `repin builds{option} -v` list full \
+         revisions, and `repin promote{option} --revision newest` selects one"
+    );
     Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
 }

@@ -61,7 +61,7 @@ impl Selection {
 
     /// Refuses `previous` if another process changed the current set since the first plan, or if the branch contains a
     /// rollback that `HEAD` did not contain: it may be the requested one.
-    fn check_current(&mut self, history: &History) -> Result<(), Errors> {
+    fn check_current(&mut self, history: &History, config: &Config) -> Result<(), Errors> {
         let Some(current) = history.current() else {
             return Ok(());
         };
@@ -73,7 +73,7 @@ impl Selection {
             (None, _) => false,
         };
         if is_changed {
-            return Err(changed(current, history));
+            return Err(changed(current, history, config));
         }
         self.current = Some(current.images.clone());
         Ok(())
@@ -81,14 +81,17 @@ impl Selection {
 }
 
 /// The refusal of `previous` after another process changed the current set.
-fn changed(current: &HistoryEntry, history: &History) -> Errors {
+fn changed(current: &HistoryEntry, history: &History, config: &Config) -> Errors {
     let message = format!(
         "another process changed the current set on {}, which `{PREVIOUS}` depends on; current is {}",
         plain(&history.branch.name),
         described(current)
     );
     let error = Error::new(Class::Conflict, Code::CONFLICT, message);
-    let help = "check the current set with `repin history`; if it is not the right one, run the command again";
+    let help = format!(
+        "check the current set with `repin history{}`; if it is not the right one, run the command again",
+        config.option
+    );
     error.help(help).into()
 }
 
@@ -109,12 +112,12 @@ pub(super) fn revision(
         Err(error) => return Err(error.into()),
     };
     let selected = if text == PREVIOUS {
-        selection.check_current(history)?;
-        previous(&site_history)?
+        selection.check_current(history, config)?;
+        previous(&site_history, config)?
     } else if let Some((words, number)) = pull_request(text) {
-        of_pull_request(words, number, history)?
+        of_pull_request(words, number, history, config)?
     } else if is_expression(text) {
-        at_commit(text, selection.commit.as_ref(), history)?
+        at_commit(text, selection.commit.as_ref(), history, config)?
     } else {
         let expanded = site_history.expand(text, config)?;
         if expanded != text {
@@ -122,7 +125,7 @@ pub(super) fn revision(
         }
         return unrecorded(text, &site_history, config);
     };
-    let revision = recorded_revision(text, selected, history)?;
+    let revision = recorded_revision(text, selected, history, config)?;
     services.console.note(&format!(
         "{} is the set {}, which commit {} made current on {} ({})",
         plain(text),
@@ -140,6 +143,7 @@ fn recorded_revision<'h>(
     text: &str,
     selected: &'h HistoryEntry,
     history: &History,
+    config: &Config,
 ) -> Result<&'h Revision, Errors> {
     let (commit, date) = (selected.commit.short(), to_minute(&selected.date));
     let Some(revision) = &selected.revision else {
@@ -147,7 +151,8 @@ fn recorded_revision<'h>(
             "`{}` is the set of commit {commit} ({date}), which has no recorded revision",
             plain(text)
         );
-        let help = "choose a set with a revision: `repin rollback` lists them";
+        let option = &config.option;
+        let help = format!("choose a set with a revision: `repin rollback{option}` lists them");
         return Err(Error::input(Code::REVISION_SHAPE, message)
             .help(help)
             .into());
@@ -162,7 +167,8 @@ fn recorded_revision<'h>(
             to_minute(&promoted.date),
             plain(revision.as_str())
         );
-        let help = "choose another set: `repin rollback` lists them";
+        let option = &config.option;
+        let help = format!("choose another set: `repin rollback{option}` lists them");
         return Err(Error::input(Code::REVISION_SHAPE, message)
             .help(help)
             .into());
@@ -194,13 +200,17 @@ fn is_expression(text: &str) -> bool {
         && steps.chars().all(is_step)
 }
 
-fn previous(site_history: &SiteHistory) -> Result<&HistoryEntry, Errors> {
+fn previous<'h>(
+    site_history: &'h SiteHistory,
+    config: &Config,
+) -> Result<&'h HistoryEntry, Errors> {
     let history = site_history.promoted()?;
+    let unheld = site_history.unheld()?;
     if history.current().is_none() {
         let message = format!("{} has no current set", plain(&history.branch.name));
-        return Err(no_set(message));
+        return Err(no_set(message, config));
     }
-    if let Some(first) = site_history.unheld()?.first() {
+    if let Some(first) = unheld.first() {
         return Ok(first);
     }
     let mut error = Error::input(
@@ -210,7 +220,7 @@ fn previous(site_history: &SiteHistory) -> Result<&HistoryEntry, Errors> {
             plain(&history.branch.name)
         ),
     )
-    .help("`repin history` lists every set, with the held ones");
+    .help(every_set(config));
     if let Some(held) = site_history.available()?.first() {
         let note = "the last one, which a rollback undid, is selected only by its revision";
         error.notes.push(format!("{note}: {}", described(held)));
@@ -218,19 +228,31 @@ fn previous(site_history: &SiteHistory) -> Result<&HistoryEntry, Errors> {
     Err(error.into())
 }
 
-fn no_set(message: String) -> Errors {
-    let help = "`repin history` lists every set, with the held ones";
-    Errors::from(Error::input(Code::REVISION_SHAPE, message).help(help))
+fn no_set(message: String, config: &Config) -> Errors {
+    Errors::from(Error::input(Code::REVISION_SHAPE, message).help(every_set(config)))
 }
 
-fn of_pull_request(words: Words, number: u64, history: &History) -> Result<&HistoryEntry, Errors> {
+/// The remedy that lists the sets.
+fn every_set(config: &Config) -> String {
+    format!(
+        "`repin history{}` lists every set, with the held ones",
+        config.option
+    )
+}
+
+fn of_pull_request<'h>(
+    words: Words,
+    number: u64,
+    history: &'h History,
+    config: &Config,
+) -> Result<&'h HistoryEntry, Errors> {
     let name = words.name(number);
     let entries = history.entries().iter();
     let mut of_request = entries.filter(|entry| entry.pull_request == Some(number));
     let branch = plain(&history.branch.name);
     let Some(first) = of_request.next() else {
         let message = format!("no commit on {branch} records that {name} changed this set");
-        return Err(no_set(message));
+        return Err(no_set(message, config));
     };
     let mut error = Error::input(
         Code::REVISION_SHAPE,
@@ -252,6 +274,7 @@ fn at_commit<'h>(
     text: &str,
     commit: Option<&ObjectId>,
     history: &'h History,
+    config: &Config,
 ) -> Result<&'h HistoryEntry, Errors> {
     let branch = plain(&history.branch.name);
     let Some(commit) = commit else {
@@ -260,15 +283,16 @@ fn at_commit<'h>(
             let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
             return Err(error.help(git::FETCH_HISTORY).into());
         }
-        return Err(no_set(message));
+        return Err(no_set(message, config));
     };
     let id = commit.short();
     match history.set_at(commit) {
         SetAtCommit::Entry(entry) => Ok(entry),
-        SetAtCommit::None => Err(no_set(format!("commit {id} pins no whole set"))),
-        SetAtCommit::OtherLine => Err(no_set(format!(
-            "commit {id} is not on the first-parent line of {branch}"
-        ))),
+        SetAtCommit::None => Err(no_set(format!("commit {id} pins no whole set"), config)),
+        SetAtCommit::OtherLine => {
+            let message = format!("commit {id} is not on the first-parent line of {branch}");
+            Err(no_set(message, config))
+        }
     }
 }
 
@@ -365,14 +389,16 @@ impl<'h> Similar<'h> {
     }
 
     fn help(&self, config: &Config) -> String {
+        let option = &config.option;
         let first = self.nearest.first().copied().or(self.last);
         match first.and_then(|entry| entry.revision.as_ref()) {
             Some(revision) => format!(
-                "run `repin rollback{} --to {}`, or choose another one of `repin rollback`",
-                config.option,
+                "run `repin rollback{option} --to {}`, or choose another one of `repin rollback{option}`",
                 plain(revision.as_str())
             ),
-            None => "no set is available for rollback; `repin history` lists every set".to_owned(),
+            None => {
+                format!("no set is available for rollback; `repin history{option}` lists every set")
+            }
         }
     }
 }

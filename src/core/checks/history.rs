@@ -93,7 +93,7 @@ impl UnknownFact<'_> {
     fn check(&self, extent: Extent) -> Result<Check, Error> {
         let check = |status, detail| Check::new(self.code, status, detail);
         match (extent, self.overridden_by) {
-            (Extent::Clone, None) => Err(shallow(self.fact)),
+            (Extent::Clone, None) => Err(shallow_clone(self.fact)),
             (Extent::Clone, Some(flag)) => {
                 let fact = self.fact;
                 let detail = format!("cannot determine {fact}: the clone is shallow; {flag}");
@@ -322,11 +322,17 @@ pub(crate) fn check_pinned_hold(
     })
 }
 
-/// Warns of a rollback to held digests.
+/// Warns of a rollback to held digests, and to digests that may be held.
 pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold) -> Option<Check> {
-    hold.latest()?;
-    let detail = format!("{}: this returns to it", set.describe(hold));
-    Some(Check::new(Code::ROLLED_BACK, Status::Warn, detail))
+    let warning = |detail| Check::new(Code::ROLLED_BACK, Status::Warn, detail);
+    if hold.latest().is_some() {
+        let detail = format!("{}: this returns to it", set.describe(hold));
+        return Some(warning(detail));
+    }
+    hold.is_shallow.then(|| {
+        let detail = "the clone is shallow, so a rollback may have undone this set";
+        warning(detail.to_owned()).help(git::FETCH_HISTORY)
+    })
 }
 
 /// A set in messages about its hold.
@@ -391,7 +397,8 @@ impl HeldBy<'_> {
     }
 }
 
-fn shallow(fact: &str) -> Error {
+/// The error of a question that a shallow clone cannot answer.
+pub(crate) fn shallow_clone(fact: &str) -> Error {
     // All facts share the message, so that one shallow clone is reported once.
     Error::unavailable(format!("cannot determine {fact}"), "the clone is shallow")
         .help(git::FETCH_HISTORY)
@@ -428,9 +435,10 @@ pub(super) fn check_provenance(
                 format!("no commit on the promoted branch records a promotion of {revision}");
             let expected = config.promote.title.render(revision, &config.name);
             let help = format!(
-                "expected a commit titled \"{expected}\" or with the trailer \"{}\"; `repin history` \
+                "expected a commit titled \"{expected}\" or with the trailer \"{}\"; `repin history{}` \
                  lists the promoted sets, and a promotion counts once it is pushed or merged",
-                Trailer::line(revision.as_str(), &config.set_path)
+                Trailer::line(revision.as_str(), &config.set_path),
+                config.option
             );
             vec![title(Status::Fail, detail).help(help)]
         }
@@ -463,7 +471,7 @@ pub(super) fn check_provenance(
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
-            return vec![shallow("whether this set was promoted")].into();
+            return vec![shallow_clone("whether this set was promoted")].into();
         }
         (Provenance::Shallow, Extent::Fleet { .. }) => {
             let detail = format!("the history does not record a promotion of {revision}");
@@ -516,7 +524,7 @@ pub(super) fn check_provenance_by_digests(found: &Provenance) -> StageResult {
         }
         Provenance::Shallow => StageResult {
             checks: vec![check(Status::Skip, "the clone is shallow".to_owned())],
-            errors: vec![shallow("whether this set was pinned before")],
+            errors: vec![shallow_clone("whether this set was pinned before")],
         },
         _ => {
             let detail =

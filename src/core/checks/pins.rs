@@ -34,7 +34,13 @@ pub(crate) fn check_pins(config: &Config, found: &FoundPins) -> Vec<Check> {
         let malformed: Vec<_> = found.malformed_of(index).collect();
         let refused: Vec<_> = found.refused_of(index).collect();
         let has_uncounted = !malformed.is_empty() || !refused.is_empty();
-        checks.push(check_count(image, &pins, has_uncounted, found.files.len()));
+        checks.push(check_count(
+            config,
+            image,
+            &pins,
+            has_uncounted,
+            found.files.len(),
+        ));
         checks.extend(check_well_formed(config, image, &malformed, &refused));
     }
     for refused in &found.refused {
@@ -221,7 +227,13 @@ fn check_hazards(found: &FoundPins) -> Vec<Check> {
 }
 
 /// Compares the number of pins with the declared one. `has_uncounted`: some are malformed or refused.
-fn check_count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files: usize) -> Check {
+fn check_count(
+    config: &Config,
+    image: &Image,
+    pins: &[&Located<Pin>],
+    has_uncounted: bool,
+    files: usize,
+) -> Check {
     let declared = image.pins;
     let locations: Vec<_> = pins.iter().map(|pin| location_of(pin)).collect();
     if pins.len() == declared {
@@ -253,8 +265,9 @@ fn check_count(image: &Image, pins: &[&Located<Pin>], has_uncounted: bool, files
             Ordering::Less => ("removed", "check that `files:` matches every file"),
             Ordering::Equal | Ordering::Greater => ("added", "remove it or exclude its file"),
         };
+        let option = &config.option;
         format!(
-            "if a pin was {change} on purpose, set `pins: {}` (`repin init --update` counts again); \
+            "if a pin was {change} on purpose, set `pins: {}` (`repin{option} init --update` counts again); \
              otherwise {otherwise}",
             pins.len()
         )

@@ -113,8 +113,11 @@ pub(super) fn add_record(
         }
         Ok(None) => {
             let detail = format!("{}; {recorded_digest}, does not exist", failure.detail);
-            let help = "the image was deleted, and a new build has another digest: restore it from a backup or a \
-                        mirror, or roll back to another set (`repin rollback` lists them)";
+            let help = format!(
+                "the image was deleted, and a new build has another digest: restore it from a backup or a mirror, or roll \
+                 back to another set (`repin rollback{}` lists them)",
+                config.option
+            );
             vec![Check { detail, ..failure }.help(help)].into()
         }
         Err(error) => {

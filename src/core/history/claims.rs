@@ -16,10 +16,9 @@ pub(super) struct Claims {
     pub(super) revisions: Vec<Revision>,
     /// The revisions in titles.
     pub(super) by_title: Vec<Revision>,
-    /// Whether the commit records a rollback of the set: by its title, or by a trailer without the title of
-    /// a promotion.
+    /// Whether the commit records a rollback of the set by its title. A trailer does not state the operation.
     pub(super) is_rollback: bool,
-    /// Whether the commit has the trailer that promotes held digests on purpose.
+    /// Whether the commit has the trailer that promotes held digests on purpose, for the set that it pins.
     pub(super) is_override: bool,
 }
 
@@ -88,20 +87,20 @@ impl ClaimTemplates {
         };
         let mut promoted = revisions_in(&self.templates);
         let mut rolled_back = revisions_in(&self.rollbacks);
-        let has_promotion_title = !promoted.is_empty();
         let (mut with_path, mut without_path) = (Vec::new(), Vec::new());
         let mut sets = Vec::new();
         let lines = trailers.split(|byte| *byte == b'\n');
-        let lines: Vec<_> = lines
-            .filter_map(|line| std::str::from_utf8(line).ok())
-            .collect();
-        for line in &lines {
+        let mut is_override = false;
+        for line in lines.filter_map(|line| std::str::from_utf8(line).ok()) {
+            // In a squash merge of several promotions, each override follows the trailer of its own one.
+            is_override |= Override::parse(line).is_some();
             let Some(trailer) = Trailer::parse(line) else {
                 continue;
             };
             let Ok(revision) = self.pattern.revision(trailer.revision) else {
                 continue;
             };
+            is_override = false;
             add_missing(&mut sets, std::slice::from_ref(&trailer.set));
             match trailer.set {
                 None => without_path.push(revision),
@@ -119,11 +118,10 @@ impl ClaimTemplates {
         let mut by_title = Vec::new();
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
-        let is_rollback = !rolled_back.is_empty() || (!has_promotion_title && !trailers.is_empty());
-        // In a commit for several sets, the override may be that of another set.
-        let is_override = (!revisions.is_empty() || !trailers.is_empty())
-            && sets.len() <= 1
-            && lines.iter().any(|line| Override::parse(line).is_some());
+        let is_rollback = !rolled_back.is_empty();
+        // In a commit for several sets, the override may be that of another set. A rollback needs none.
+        is_override &=
+            (!revisions.is_empty() || !trailers.is_empty()) && sets.len() <= 1 && !is_rollback;
         if revisions.is_empty() {
             revisions.extend(trailers.into_iter().last());
         }

@@ -42,8 +42,12 @@ impl History {
         }
     }
 
-    /// The newest available set before the current one, to which an operator would return first.
+    /// The newest available set before the current one, to which an operator would return first. `None` in a shallow
+    /// clone: a missing commit may show that a rollback undid the set.
     pub(crate) fn newest_available(&self) -> Option<&HistoryEntry> {
+        if self.shallow {
+            return None;
+        }
         let mut entries = self.entries().iter();
         entries.find(|entry| self.state(entry) == EntryState::Available)
     }

@@ -30,7 +30,7 @@ use super::{
     Descriptor, Digest, ImageConfig, MAX_DOCUMENT, Manifest, Repository, Tag, TagOrDigest,
     TagPattern, Verified, document,
 };
-use crate::base::error::Error;
+use crate::base::error::{Code, Error};
 
 pub(crate) use document_cache::DocumentCache;
 pub(crate) use layout::Layout;
@@ -484,7 +484,8 @@ pub(crate) async fn select_tag(
 }
 
 /// Whether a digest exists without a tag: no tag resolves to it or to an index with it. `expected` are tried first; of
-/// the others, at most 100 are compared; with more, the result is an error, because it is unknown.
+/// the others, at most 100 are compared; with more, the result is an error, because it is unknown. A digest that does not
+/// exist is an error.
 pub(crate) async fn is_untagged(
     source: &Source,
     digest: Digest,
@@ -517,7 +518,11 @@ pub(crate) async fn is_untagged(
         }
     }
     let reference = TagOrDigest::Digest(digest);
-    Ok(source.manifest(&reference, None).await?.is_some())
+    if source.manifest(&reference, None).await?.is_none() {
+        let message = format!("{source}@{digest} does not exist, and no tag resolves to it");
+        return Err(Error::failed(Code::DIGEST_MISSING, message));
+    }
+    Ok(true)
 }
 
 /// Whether a tag resolves to a digest, or to an index with it.

@@ -13,18 +13,18 @@ use std::{cmp::Reverse, collections::BTreeSet, os::unix::ffi::OsStrExt, sync::Ar
 
 use branches::{Branches, Tips};
 use checkouts::Checkouts;
-use past_pins::{BranchConfigurations, OtherRepository, Searched};
+use past_pins::{BranchConfigurations, OtherRepository, RepositoryName};
 use regex::Regex;
 
 use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagUse};
 use crate::{
     base::{
         error::{Class, Code, Error},
-        files::{Files, Hazard, WorkTree},
+        files::{Files, Hazard, MAX_CONFIG_SIZE, WorkTree},
     },
-    config::Config,
+    config::{AlsoPinned, Config, SetPath, StageSet, is_config_file_of},
     core::{
-        history::{CommitConfig, History, commit_config},
+        history::{CommitConfig, History, commit_config, parse_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
     },
     git::{self, Connections, Git, ObjectId},
@@ -107,6 +107,7 @@ pub(crate) fn gather(
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&config.work_tree(), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
+    check_bases(&branches, config, inputs.sets)?;
     let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
     let found_past = read_past(&mut past, &branches, &checkouts, config)?;
@@ -155,7 +156,7 @@ fn read_past(
     for prefix in COMMIT_REFERENCES {
         heads.extend(branches.git.tips_below(prefix)?.into_values());
     }
-    past.read(&branches.git, heads, config, Searched::ThisRepository)
+    past.read(&branches.git, heads, config, RepositoryName::ThisRepository)
 }
 
 impl ProtectionSources {
@@ -255,7 +256,7 @@ impl ProtectionSources {
         let (git, heads) = (&self.branches.git, Branches::heads(&moved));
         let past = self
             .past
-            .read(git, heads, &self.config, Searched::ThisRepository)?;
+            .read(git, heads, &self.config, RepositoryName::ThisRepository)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
         let mut is_new = self.read_tips(&moved, &Checkouts::default())?;
@@ -282,6 +283,82 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
         return Err(Error::new(Class::Unavailable, Code::PARTIAL, message).help(hint));
     }
     Ok(())
+}
+
+/// Refuses a work tree whose configurations lack a protection that those of a base have: it is outdated, or of another
+/// branch.
+fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<(), Error> {
+    let mut known: Vec<&Config> = vec![config];
+    known.extend(sets);
+    for (remote, base) in &branches.bases {
+        let name = format!("{remote}/{base}");
+        let tip = branches.git.branch(Some(&name))?.tip;
+        let mut files = Vec::new();
+        branches.git.regular_files(&tip, |path, blob| {
+            if is_config_file_of(path.as_path(), &config.set_path) {
+                files.push((path, blob));
+            }
+        })?;
+        for (path, blob) in files {
+            let Ok(set_path) = SetPath::new(path.as_path()) else {
+                continue;
+            };
+            let current = Config {
+                set_path,
+                ..config.clone()
+            };
+            let content = branches.git.blob(blob, MAX_CONFIG_SIZE)?;
+            let parsed = content.ok_or_else(|| "it has more than 1 MiB".to_owned());
+            let message = match parsed.and_then(|content| parse_config(content, &current)) {
+                // The configuration of a fleet has no images.
+                Ok(there) if there.counts_pins().is_err() => continue,
+                Ok(there) => match missing_protection(&there, &known) {
+                    Some(missing) => {
+                        format!("{path} on {name} has {missing}, which the work tree does not have")
+                    }
+                    None => continue,
+                },
+                Err(reason) => {
+                    format!("cannot determine what {path} on {name} protects: {reason}")
+                }
+            };
+            let help = format!("update the work tree: git merge {name}");
+            let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
+            return Err(error.help(help));
+        }
+    }
+    Ok(())
+}
+
+/// A protection by a configuration that none of the known ones has.
+fn missing_protection(there: &Config, known: &[&Config]) -> Option<String> {
+    let prune = || known.iter().filter_map(|config| config.prune.as_ref());
+    let own = there.prune.as_ref();
+    for entry in own.iter().flat_map(|prune| &prune.also_pinned_in) {
+        let mut others = prune().flat_map(|prune| &prune.also_pinned_in);
+        let covers = |other: &AlsoPinned| {
+            other.repository == entry.repository
+                && (other.branches.is_none() || other.branches == entry.branches)
+        };
+        if !others.any(covers) {
+            return Some(format!("`also_pinned_in` {}", entry.repository));
+        }
+    }
+    for pattern in own.iter().flat_map(|prune| &prune.protect) {
+        let mut others = prune().flat_map(|prune| &prune.protect);
+        if !others.any(|other| other.as_str() == pattern.as_str()) {
+            return Some(format!("`protect` {}", pattern.as_str()));
+        }
+    }
+    for stage in &there.promote.after {
+        let mut others = known.iter().flat_map(|config| &config.promote.after);
+        if matches!(stage.set, StageSet::OtherRepository(_))
+            && !others.any(|other| other.set == stage.set)
+        {
+            return Some("a stage in another repository (`promote.after`)".to_owned());
+        }
+    }
+    None
 }
 
 /// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.

@@ -49,14 +49,14 @@ pub(super) struct BranchConfigurations {
     pub(super) branch_formats: BranchNames,
 }
 
-/// A repository, as messages call it.
+/// The name of a repository in messages.
 #[derive(Clone, Copy)]
-pub(super) enum Searched<'n> {
+pub(super) enum RepositoryName<'n> {
     ThisRepository,
     Other(&'n str),
 }
 
-impl fmt::Display for Searched<'_> {
+impl fmt::Display for RepositoryName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ThisRepository => "this repository",
@@ -75,7 +75,7 @@ impl BranchConfigurations {
         git: &Git,
         tips: BTreeSet<ObjectId>,
         config: &Config,
-        repository: Searched<'_>,
+        repository: RepositoryName<'_>,
     ) -> Result<ProtectionSet, Error> {
         let tips: Vec<_> = tips.into_iter().collect();
         let mut files = Contents::new();
@@ -122,10 +122,10 @@ impl PinRules {
         git: &Git,
         files: &Contents,
         config: &Config,
-        repository: Searched<'_>,
+        repository: RepositoryName<'_>,
     ) -> Result<Self, GitError> {
         let mut rules = Self {
-            any_file: matches!(repository, Searched::Other(_)),
+            any_file: matches!(repository, RepositoryName::Other(_)),
             ..Self::default()
         };
         rules.add(git.prefix(), config.clone());
@@ -172,7 +172,7 @@ impl PinRules {
         &self,
         git: &Git,
         files: &Contents,
-        repository: Searched<'_>,
+        repository: RepositoryName<'_>,
         found: &mut ProtectionSet,
     ) -> Result<(), Error> {
         let mut pins = git.objects(self.scanner());
@@ -333,7 +333,7 @@ impl OtherRepository {
         }
         let past = self
             .past
-            .read(&self.git, heads, config, Searched::Other(repository))?;
+            .read(&self.git, heads, config, RepositoryName::Other(repository))?;
         let finder = Arc::new(finder(&self.past));
         let mut found = ProtectionSet::default();
         text_search::search_commits(&self.git, &located, &[], &finder, &mut found)?;
@@ -458,7 +458,7 @@ mod tests {
             let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
             let mut past = BranchConfigurations::default();
             let found = past
-                .read(&git, tips, &config, Searched::ThisRepository)
+                .read(&git, tips, &config, RepositoryName::ThisRepository)
                 .unwrap();
             for history in &made {
                 let heads = || history.heads.iter().chain([&history.tip]).copied();
@@ -507,7 +507,7 @@ mod tests {
         repo.write("repin.yaml", CONFIG);
         let config = config::load(&repo.join("repin.yaml"), "repin.yaml").unwrap();
         let found = BranchConfigurations::default()
-            .read(&git, tips, &config, Searched::ThisRepository)
+            .read(&git, tips, &config, RepositoryName::ThisRepository)
             .unwrap();
         assert_eq!(
             found.of(0).digest_reason(digest).unwrap().to_string(),

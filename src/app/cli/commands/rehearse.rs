@@ -9,7 +9,7 @@ use clap_complete::ArgValueCompleter;
 use crate::{
     app::{
         cli::{
-            args::{IfUnconfigured, whole_number},
+            args::{IfUnconfigured, strict_bool, whole_number},
             complete,
             context::Context,
             format::Format,
@@ -61,6 +61,9 @@ pub(in crate::app::cli) struct Arguments {
     /// Open, update or close the issue
     #[arg(long)]
     apply: bool,
+    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
+    dry_run: Option<bool>,
     /// Skip instead of failing when a token or secret is missing, or a registry denies access
     #[arg(long, value_name = "ACTION")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -73,11 +76,11 @@ const DEFAULT_LAST: usize = 3;
 const SECTION: &str = "rehearse";
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let may_apply = cx.may_change(args.apply, None)?;
+    let may_apply = cx.may_change(args.apply, args.dry_run)?;
     let config = cx.load()?;
     cx.step_files()?;
     let choice = choice(args, &config);
-    if args.apply {
+    if args.apply || may_apply {
         check_issue_configured(&config)?;
     }
     let missing_credential = MissingCredential::from(args.if_unconfigured);

@@ -110,10 +110,10 @@ fn without_target(
     let history = site_history
         .promoted()
         .map_err(|error| Errors::from(&error))?;
-    let sets = site_history.unheld()?;
     let change = &args.change;
     let is_change = change.apply || change.pr.is_some() || intent != Intent::Show;
     if is_change || change.diff_file.is_some() || change.body_file.is_some() {
+        let sets = site_history.unheld()?;
         let named: Vec<_> = sets
             .iter()
             .copied()
@@ -125,17 +125,19 @@ fn without_target(
         }
         return Err(missing_target(&sets, args, history, config));
     }
+    let available = site_history.available()?;
     let mut tested = QuickTest::default();
     if args.remote {
         tested = workflow::quick_test(&site_history, config, &cx.services)?;
     }
-    history::list(history, None, args.remote.then_some(&tested), cx);
+    let tested_sets = args.remote.then_some(&tested);
+    history::list(history, &config.option, None, tested_sets, cx);
     let exit = match std::mem::take(&mut tested.errors) {
         errors if errors.is_empty() => Exit::Done,
         errors => cx.output.report_errors_separately(&errors.into()),
     };
     if cx.output.format != Format::Json {
-        let mut note = match site_history.available()?.as_slice() {
+        let mut note = match available.as_slice() {
             [] => "no set is available for rollback".to_owned(),
             _ => format!(
                 "nothing was changed; choose a set with: repin rollback{} --to REVISION",
@@ -150,11 +152,15 @@ fn without_target(
                 revision.filter(|_| tested.result(set) != Some(false))
             })
         };
+        // A shallow clone does not show which set is held.
+        let sets = site_history.unheld().unwrap_or_default();
         let has_unheld = sets.iter().any(|set| set.revision.is_some());
-        if let Some(newest) = newest(&sets) {
+        if history.shallow {
+            note += "\nwhich sets a rollback undid is unknown, because the clone is shallow";
+        } else if let Some(newest) = newest(&sets) {
             let command = command(&newest, args, history, config);
             let _ = write!(note, "\nthe newest available one: {command}");
-        } else if !has_unheld && let Some(held) = newest(&site_history.available()?) {
+        } else if !has_unheld && let Some(held) = newest(&available) {
             let command = command(&held, args, history, config);
             let _ = write!(
                 note,

@@ -26,7 +26,7 @@ use crate::{
             stages::Stages, unpushed_adoption, unpushed_set, untagged_pins,
         },
     },
-    base::error::{Code, Error, Errors},
+    base::error::{Class, Code, Error, Errors},
     config::Config,
     core::{
         apply,
@@ -245,6 +245,10 @@ impl Report {
         for untagged in untagged_pins::untagged_pins(config, pinned, &cx.services) {
             match untagged {
                 Ok(untagged) => self.document.pins.push(untagged.check(config, found)),
+                Err(error) if error.class == Class::Failed => {
+                    let check = Check::new(error.code, Status::Fail, error.text());
+                    self.document.pins.push(check.help(error.remedy()));
+                }
                 Err(error) => self.add_unread_tags(&error.into()),
             }
         }

@@ -499,16 +499,20 @@ impl<'h> Branch<'h> {
             }
         }
         let agrees = |revision: &&str| with_path.is_empty() || with_path.contains(revision);
-        let has_promotion_title = titled("promote: ").is_some();
         let promotes = titled("promote: ").as_ref().is_some_and(agrees);
         let rolls_back = titled("rollback: ").as_ref().is_some_and(agrees);
         let has_trailer = !with_path.is_empty() || !without_path.is_empty();
-        let has_override = message
-            .lines()
-            .any(|line| line == "Repin-Override: rolled_back");
+        // The override follows the last trailer.
+        let mut lines = message.lines().rev();
+        let last = lines
+            .find(|line| line.starts_with("Repin-Set: ") || *line == "Repin-Override: rolled_back");
+        let has_override = last.is_some_and(|line| line.starts_with("Repin-Override"));
         Record {
-            rolls_back: rolls_back || has_trailer && !has_promotion_title,
-            is_override: has_override && (promotes || has_trailer) && sets.len() <= 1,
+            rolls_back,
+            is_override: has_override
+                && !rolls_back
+                && (promotes || has_trailer)
+                && sets.len() <= 1,
             is_evidence: promotes || rolls_back || has_trailer,
         }
     }

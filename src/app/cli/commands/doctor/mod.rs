@@ -242,7 +242,10 @@ fn untagged(
         let untagged = match untagged {
             Ok(untagged) => untagged,
             Err(error) => {
-                rows.push(DoctorRow::skip(Code::PIN_UNTAGGED, error.text()));
+                rows.push(match error.class {
+                    Class::Failed => DoctorRow::error(Code::PIN_UNTAGGED, "", error),
+                    _ => DoctorRow::skip(Code::PIN_UNTAGGED, error.text()),
+                });
                 continue;
             }
         };

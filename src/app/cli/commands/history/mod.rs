@@ -87,13 +87,13 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         .promoted()
         .map_err(|error| Errors::from(&error))?;
     if let Destination::List = destination {
-        list(history, args.limit, None, cx);
+        list(history, &config.option, args.limit, None, cx);
         return Ok(Exit::Done);
     }
     let text = page::page(args, &config, &site_history, cx)?;
     destination.write(&text, cx)?;
     if cx.output.format == Format::Json {
-        list(history, args.limit, None, cx);
+        list(history, &config.option, args.limit, None, cx);
     } else {
         warn(history, cx);
     }
@@ -195,7 +195,7 @@ fn warn(history: &history::History, cx: &mut Context) {
     }
     if history.shallow {
         cx.output.write_stderr(&format!(
-            "warning: this clone is shallow, so older sets are missing\n  = help: {FETCH_HISTORY}\n"
+            "warning: this clone is shallow, so older sets and holds on the listed ones may be missing\n  = help: {FETCH_HISTORY}\n"
         ));
     }
 }
@@ -223,9 +223,11 @@ fn former_repositories(listed: &[ListedEntry<'_>]) -> Vec<String> {
     groups.into_iter().map(note).collect()
 }
 
-/// Prints the sets, with warnings about unknown and missing sets. `tested`: the results of the quick test.
+/// Prints the sets, with warnings about unknown and missing sets. `option`: the one that selects the configuration, with a
+/// space before it; `tested`: the results of the quick test.
 pub(super) fn list(
     history: &history::History,
+    option: &str,
     limit: Option<NonZero<usize>>,
     tested: Option<&QuickTest>,
     cx: &mut Context,
@@ -285,8 +287,9 @@ pub(super) fn list(
         }
         if repeated > 0 {
             let entries = counted(repeated, "earlier entry");
-            cx.output
-                .wrapped_note(&format!("{entries} of the same sets: repin history -v"));
+            cx.output.wrapped_note(&format!(
+                "{entries} of the same sets: repin history{option} -v"
+            ));
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::draft::Draft;
 use crate::{
     base::untrusted::{plain, shell},
-    config::Trailer,
+    config::{self, FILE_NAME, Trailer},
 };
 
 /// The text in place of an unknown revision.
@@ -13,13 +13,20 @@ const UNKNOWN: &str = "REVISION";
 
 pub(super) fn of_one(path: &str, draft: &Draft) -> String {
     let quoted = shell(path);
-    let remark = if draft.revision.is_some() {
-        ""
+    let option = if path == FILE_NAME {
+        String::new()
     } else {
-        "\nREVISION is the commit that the pinned images were built from: `repin check --remote` shows it."
+        config::option(path)
+    };
+    let remark = if draft.revision.is_some() {
+        String::new()
+    } else {
+        format!(
+            "\nREVISION is the commit that the pinned images were built from: `repin check{option} --remote` shows it."
+        )
     };
     format!(
-        "next: review the file and run `repin check`, then commit it with the currently pinned set, so that the first\n\
+        "next: review the file and run `repin check{option}`, then commit it with the currently pinned set, so that the first\n\
          promotion can be rolled back:\n\n    git add -- {quoted}\n    \
          git commit -m 'adopt repin' -m {} -- {quoted}\n{remark}",
         trailer(draft)

@@ -189,9 +189,20 @@ async fn digest_now(source: Source, image: &TaggedImage) -> Result<Digest, Error
                 ..error
             })
         }
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(Error::unavailable(subject, "no response within 10 s")),
+        Ok(Err(error)) => Err(or_others(error)),
+        Err(_) => Err(or_others(Error::unavailable(
+            subject,
+            "no response within 10 s",
+        ))),
     }
+}
+
+/// Adds to the remedy that other repositories can be selected.
+fn or_others(error: Error) -> Error {
+    let remedy = error.remedy();
+    error.help(format!(
+        "{remedy}; or select other repositories with `repin init --pin GLOB`"
+    ))
 }
 
 /// The changes of all files.
@@ -382,15 +393,15 @@ pub(super) fn only_tags(pinned: &PinnedTree, cx: &mut Context) -> Errors {
             "found: {more} more (`repin init --pin` lists them)"
         ));
     }
-    let causes: BTreeSet<_> = digests
-        .errors()
-        .into_iter()
-        .map(|cause| cause.message)
-        .collect();
-    for cause in causes {
-        error
-            .notes
-            .push(format!("reason for unknown digests: {cause}"));
+    let mut causes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for cause in digests.errors() {
+        let images = causes.entry(cause.message).or_default();
+        images.extend(cause.subject);
+    }
+    for (cause, images) in causes {
+        let images = few(images.into_iter(), FILES);
+        let note = format!("reason for unknown digests: {cause} ({images})");
+        error.notes.push(note);
     }
     let help = "`repin init --pin` shows the change that adds these digests, and `repin init --pin --apply` makes it; then \
                 run `repin init` again";

@@ -62,8 +62,8 @@ pub(in crate::app::cli) struct Arguments {
     /// Delete the candidates
     #[arg(long)]
     apply: bool,
-    /// true forbids every change; false means --apply; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     dry_run: Option<bool>,
     /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
     #[arg(long, value_name = "DURATION")]

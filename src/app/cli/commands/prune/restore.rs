@@ -63,8 +63,8 @@ pub(super) struct Arguments {
     /// Restore the version, or set the tags
     #[arg(long)]
     apply: bool,
-    /// true forbids every change; false means --apply; an empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, allow_hyphen_values = true)]
+    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
+    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
     dry_run: Option<bool>,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]

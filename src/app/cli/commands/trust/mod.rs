@@ -169,11 +169,20 @@ fn lookups(
         }
         return Ok(lookups);
     }
-    if let Ok(digest) = Digest::parse_input(subject) {
-        for index in 0..config.images.len() {
-            lookups.push(of_image(index, TagOrDigest::Digest(digest)));
+    match Digest::parse_input(subject) {
+        Ok(digest) => {
+            for index in 0..config.images.len() {
+                lookups.push(of_image(index, TagOrDigest::Digest(digest)));
+            }
+            return Ok(lookups);
         }
-        return Ok(lookups);
+        // Otherwise this would be a tag of the repository `sha256`.
+        Err(error) if subject.starts_with("sha256:") => {
+            let message = format!("malformed digest `{subject}`: {error}");
+            let help = "write all 64 digits: `repin status -v` shows them";
+            return Err(Error::input(Code::USAGE, message).help(help).into());
+        }
+        Err(_) => {}
     }
     let reference =
         Reference::parse(subject).map_err(|error| not_a_subject(config, subject, &error))?;
