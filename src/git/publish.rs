@@ -88,28 +88,47 @@ impl Git {
             new: Some(*commit),
         };
         let updates = [update];
+        let has_other_url = self.has_other_push_url(remote)?;
         let pushed = self.push(remote, &Remote::for_clone(remote), &updates)?;
-        let pushed = match pushed {
-            Pushed::Unsure(_) => pushed,
-            // Another repository may have received the commit.
-            Pushed::Done if self.has_other_push_url(remote)? => {
-                let reason = "it was sent to the remote's URL for pushes, but the branch at its other URL does not contain it";
-                Pushed::Refused(reason.to_owned())
+        match pushed {
+            Pushed::Done if has_other_url => {
+                return Ok(
+                    if self.has_received(remote, branch, commit).unwrap_or(false) {
+                        Pushed::Done
+                    } else {
+                        Pushed::Unsure(format!(
+                            "the commit was sent to the remote's URL for pushes, but the branch at its other URL does not contain it: compare \
+                         `git remote get-url {remote}` with `git remote get-url --push {remote}`"
+                        ))
+                    },
+                );
             }
+            Pushed::Unsure(_) => {}
             _ => return Ok(pushed),
-        };
-        // The branch on the server decides.
+        }
+        // The answer was lost: the branch on the server decides.
         let Some(tip) = self.heads(remote)?.remove(branch) else {
             return Ok(pushed);
         };
         let Some(by_head) = Pushed::by_head(&updates[0], Some(tip)) else {
-            self.fetch_tracking(remote, branch)?;
             return Ok(pushed);
         };
         self.fetch_tracking(remote, branch)?;
         // Another commit may have followed.
         let is_there = self.is_ancestor(commit, &tip)?;
         Ok(if is_there { Pushed::Done } else { by_head })
+    }
+
+    /// Whether a branch on the server contains a commit. Corrects the remote-tracking branch.
+    fn has_received(
+        &self,
+        remote: &str,
+        branch: &str,
+        commit: &ObjectId,
+    ) -> Result<bool, GitError> {
+        let tip = self.heads(remote)?.remove(branch);
+        self.fetch_tracking(remote, branch)?;
+        tip.map_or(Ok(false), |tip| self.is_ancestor(commit, &tip))
     }
 
     /// Whether git pushes to other URLs of a remote than it fetches from.

@@ -101,17 +101,17 @@ impl Git {
             parts.extend(parents.filter_map(|line| Some((ObjectId::parse(line)?, *name))));
         }
         commits.extend(parts);
+        // Nothing keeps them from a garbage collection.
+        let ids: Vec<_> = commits.iter().map(|(id, _)| *id).collect();
+        let gone = self.missing(&ids)?;
+        commits.retain(|(id, _)| !gone.contains(id));
         Ok(commits)
     }
 }
 
-/// The references of an unfinished operation (gitrevisions(7)).
-const OPERATION_REFERENCES: [&str; 4] = [
-    "MERGE_AUTOSTASH",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "REBASE_HEAD",
-];
+/// The references of an unfinished operation (gitrevisions(7)). `REBASE_HEAD` stays after the end of a rebase, whose
+/// commits `orig-head` reaches.
+const OPERATION_REFERENCES: [&str; 3] = ["MERGE_AUTOSTASH", "CHERRY_PICK_HEAD", "REVERT_HEAD"];
 /// Files of git with ids of commits of an unfinished operation.
 const OPERATION_FILES: [&str; 7] = [
     "MERGE_HEAD",

@@ -565,7 +565,7 @@ fn push_to_another_repository_is_no_success() {
         };
         world.git(&["config", &args[0], &args[1]]);
         let before = remote(&world);
-        let ran = to(&world, REV_A, &PUSH).exits(1);
+        let ran = to(&world, REV_A, &PUSH).exits(3);
         let part = "sent to the remote's URL for pushes, but the branch at its other URL does not contain it";
         assert!(ran.stderr.contains(part), "{setting}: {}", ran.stderr);
         assert_eq!(remote(&world), before);

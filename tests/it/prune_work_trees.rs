@@ -290,6 +290,29 @@ fn commits_of_unfinished_operations_protect() {
         kept(&document, "pending-stashed", &at);
         kept(&document, "pending-staged", &at);
     }
+    // `REBASE_HEAD` remains after the end of a rebase, also without its commit.
+    let real = with(&[]);
+    let tree = real.scene.path().to_owned();
+    git(&tree, &["checkout", "-q", "-b", "topic"]);
+    commit(&tree, "notes.txt", "topic\n");
+    git(&tree, &["checkout", "-q", "main"]);
+    commit(&tree, "notes.txt", "main\n");
+    git(&tree, &["checkout", "-q", "topic"]);
+    stops(&real, &["rebase", "main"]);
+    let stopped = git(&tree, &["rev-parse", "REBASE_HEAD"]);
+    write(&tree, "notes.txt", "both\n");
+    git(&tree, &["add", "notes.txt"]);
+    git(&tree, &["-c", "core.editor=true", "rebase", "--continue"]);
+    git(
+        &tree,
+        &["reflog", "expire", "--expire-unreachable=now", "--all"],
+    );
+    git(&tree, &["gc", "-q", "--prune=now"]);
+    stops(&real, &["cat-file", "-e", &stopped]);
+    assert_eq!(git(&tree, &["rev-parse", "REBASE_HEAD"]), stopped);
+    // So does that of a commit that is gone.
+    write(&tree, ".git/CHERRY_PICK_HEAD", &format!("{stopped}\n"));
+    deletes(&real, &["pending-stale"]);
     // The merged branch exists no longer.
     let real = with(&["merged"]);
     let tree = real.scene.path().to_owned();
@@ -360,5 +383,30 @@ fn protection_that_only_the_base_has_refuses() {
     let text = config(&host, "protect: ['^keep-']");
     real.scene.write("repin.yaml", text);
     real.scene.commit("on the base");
-    deletes(&real, &["pending-stale"]);
+    // But not for the image of the other set.
+    real.scene
+        .write("tools/repin.yaml", tools("protect: ['^keep-']"));
+    real.scene.commit("on the base");
+    real.scene.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    let document = refused(&real, 3, "base_behind");
+    let reason = refusal(&document);
+    assert!(
+        reason.contains("tools/repin.yaml on origin/main has `protect` ^keep-"),
+        "{reason}"
+    );
+    real.scene.git(&["push", "-q", "-f", "origin", "HEAD:main"]);
+    // A file with the name of a configuration that only `--config` selects is none.
+    real.scene.git(&["mv", "repin.yaml", "images.yaml"]);
+    real.scene.write("charts/images.yaml", "nothing\n");
+    real.scene.commit("another name");
+    let args = [
+        "prune",
+        "--apply",
+        "--config",
+        "images.yaml",
+        "--format",
+        "json",
+    ];
+    let document = real.scene.run(&args).exits(0).json();
+    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
 }

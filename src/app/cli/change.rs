@@ -79,13 +79,14 @@ pub(super) fn run(
 }
 
 /// Prints the commands of git for a rollback whose images could not be verified. They may still be pinned; a failed check
-/// refuses that. Without a plan and without a failure of the disk, the registry was the obstacle.
+/// refuses that. Between the first checks and the plan, the images are read.
 fn note_git_commands(finished: &RunResult, exit: Exit, config: &Config, cx: &Context) {
     let document = &finished.document;
     let is_unverified = matches!(exit, Exit::Failed(Class::Unavailable | Class::Denied));
     let mut errors = finished.errors.iter().flat_map(Errors::iter);
     if document.kind == Operation::Rollback
         && is_unverified
+        && !document.checks.is_empty()
         && document.diff.is_none()
         && !errors.any(|error| error.code == Code::IO)
         && let Ok(revision) = config.revision.pattern.revision(&document.revision)

@@ -22,6 +22,8 @@ pub(crate) struct Deployed {
     back: Option<BackCommand>,
     /// Whether the newest available set has no recorded revision.
     is_back_unknown: bool,
+    /// Whether it is unknown which sets a rollback undid.
+    is_shallow: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +87,7 @@ impl Deployed {
             back: back(config, history),
             is_back_unknown: (history.newest_available())
                 .is_some_and(|entry| entry.revision.is_none()),
+            is_shallow: history.shallow,
         }
     }
 }

@@ -97,11 +97,12 @@ impl ClaimTemplates {
             let Some(trailer) = Trailer::parse(line) else {
                 continue;
             };
+            // The set of another path may have revisions of another form.
+            is_override = false;
+            add_missing(&mut sets, std::slice::from_ref(&trailer.set));
             let Ok(revision) = self.pattern.revision(trailer.revision) else {
                 continue;
             };
-            is_override = false;
-            add_missing(&mut sets, std::slice::from_ref(&trailer.set));
             match trailer.set {
                 None => without_path.push(revision),
                 Some(set) if paths.contains(&&set) => with_path.push(revision),
@@ -119,9 +120,11 @@ impl ClaimTemplates {
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
         let is_rollback = !rolled_back.is_empty();
-        // In a commit for several sets, the override may be that of another set. A rollback needs none.
-        is_override &=
-            (!revisions.is_empty() || !trailers.is_empty()) && sets.len() <= 1 && !is_rollback;
+        // In a commit for several sets, the override may be that of another set. A rollback needs none, but the titles of
+        // promotions and rollbacks may be equal.
+        is_override &= (!revisions.is_empty() || !trailers.is_empty())
+            && sets.len() <= 1
+            && (!is_rollback || !by_title.is_empty());
         if revisions.is_empty() {
             revisions.extend(trailers.into_iter().last());
         }
@@ -340,6 +343,34 @@ mod tests {
         assert_eq!(promoted("face (repin.yaml)"), ["face"]);
         assert_eq!(promoted("beef (repin.yaml)"), [] as [&str; 0]);
         assert_eq!(claims_by(&titles, "chore", "beef").1, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn override_is_that_of_one_set() {
+        let of = |titles: &ClaimTemplates, subject: &str, lines: &[&str]| {
+            let lines = lines.join("\n");
+            let claims = titles.claims(subject.as_bytes(), lines.as_bytes(), &[&SetPath::top()]);
+            claims.is_override
+        };
+        const FORCED: &str = "Repin-Override: rolled_back";
+        let titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
+        assert!(of(&titles, "chore", &["Repin-Set: beef", FORCED]));
+        assert!(!of(&titles, "chore", &[FORCED]));
+        let earlier = ["Repin-Set: beef", FORCED, "Repin-Set: cafe"];
+        assert!(!of(&titles, "chore", &earlier));
+        // The revisions of the other set have another form.
+        let other = ["Repin-Set: v1.2 (b/repin.yaml)", "Repin-Set: beef", FORCED];
+        assert!(!of(&titles, "chore", &other));
+        let rollback = "rollback: images @beef";
+        assert!(!of(&titles, rollback, &["Repin-Set: beef", FORCED]));
+        // Both titles are equal.
+        let title = "promote: { title: 'set {name} @{revision}' }\nrollback: { title: 'set {name} @{revision}' }";
+        let titles = ClaimTemplates::new(&config_at("repin.yaml", title, "[a-f]{4}"));
+        assert!(of(
+            &titles,
+            "set images @beef",
+            &["Repin-Set: beef", FORCED]
+        ));
     }
 
     #[test]

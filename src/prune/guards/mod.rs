@@ -20,9 +20,9 @@ use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagU
 use crate::{
     base::{
         error::{Class, Code, Error},
-        files::{Files, Hazard, MAX_CONFIG_SIZE, WorkTree},
+        files::{Files, Hazard, MAX_CONFIG_SIZE, WorkTree, is_config_file},
     },
-    config::{AlsoPinned, Config, SetPath, StageSet, is_config_file_of},
+    config::{AlsoPinned, Config, SetPath, StageSet},
     core::{
         history::{CommitConfig, History, commit_config, parse_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
@@ -295,14 +295,13 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
         let tip = branches.git.branch(Some(&name))?.tip;
         let mut files = Vec::new();
         branches.git.regular_files(&tip, |path, blob| {
-            if is_config_file_of(path.as_path(), &config.set_path) {
-                files.push((path, blob));
+            let set_path = SetPath::from(path);
+            if is_config_file(set_path.as_path()) || set_path == config.set_path {
+                files.push((set_path, blob));
             }
         })?;
-        for (path, blob) in files {
-            let Ok(set_path) = SetPath::new(path.as_path()) else {
-                continue;
-            };
+        for (set_path, blob) in files {
+            let path = set_path.clone();
             let current = Config {
                 set_path,
                 ..config.clone()
@@ -322,7 +321,13 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
                     format!("cannot determine what {path} on {name} protects: {reason}")
                 }
             };
-            let help = format!("update the work tree: git merge {name}");
+            let head = branches.git.head()?.tip;
+            let help = if head != tip && branches.git.is_ancestor(&head, &tip)? {
+                format!("update the work tree: git merge --ff-only {name}")
+            } else {
+                "add the same to a configuration in the work tree, or correct that on the base"
+                    .to_owned()
+            };
             let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
             return Err(error.help(help));
         }
@@ -330,12 +335,12 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
     Ok(())
 }
 
-/// A protection by a configuration that none of the known ones has.
+/// A protection by a configuration on a base that none of the known ones has.
 fn missing_protection(there: &Config, known: &[&Config]) -> Option<String> {
-    let prune = || known.iter().filter_map(|config| config.prune.as_ref());
     let own = there.prune.as_ref();
     for entry in own.iter().flat_map(|prune| &prune.also_pinned_in) {
-        let mut others = prune().flat_map(|prune| &prune.also_pinned_in);
+        let prunes = known.iter().filter_map(|config| config.prune.as_ref());
+        let mut others = prunes.flat_map(|prune| &prune.also_pinned_in);
         let covers = |other: &AlsoPinned| {
             other.repository == entry.repository
                 && (other.branches.is_none() || other.branches == entry.branches)
@@ -344,17 +349,29 @@ fn missing_protection(there: &Config, known: &[&Config]) -> Option<String> {
             return Some(format!("`also_pinned_in` {}", entry.repository));
         }
     }
+    // A pattern is for the images of its set.
+    let repositories: Vec<_> = there.images.iter().map(|image| &image.repository).collect();
+    let has_image = |config: &&&Config| {
+        let mut images = config.images.iter();
+        config.set_path == there.set_path
+            || images.any(|image| repositories.contains(&&image.repository))
+    };
     for pattern in own.iter().flat_map(|prune| &prune.protect) {
-        let mut others = prune().flat_map(|prune| &prune.protect);
+        let prunes = known
+            .iter()
+            .filter(has_image)
+            .filter_map(|config| config.prune.as_ref());
+        let mut others = prunes.flat_map(|prune| &prune.protect);
         if !others.any(|other| other.as_str() == pattern.as_str()) {
             return Some(format!("`protect` {}", pattern.as_str()));
         }
     }
     for stage in &there.promote.after {
+        let StageSet::OtherRepository(other) = &stage.set else {
+            continue;
+        };
         let mut others = known.iter().flat_map(|config| &config.promote.after);
-        if matches!(stage.set, StageSet::OtherRepository(_))
-            && !others.any(|other| other.set == stage.set)
-        {
+        if !others.any(|known| matches!(&known.set, StageSet::OtherRepository(known) if known.repository == other.repository)) {
             return Some("a stage in another repository (`promote.after`)".to_owned());
         }
     }

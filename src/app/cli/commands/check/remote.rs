@@ -12,7 +12,7 @@ use crate::{
             untagged_pins::{self, UntaggedPin},
         },
     },
-    base::error::{Class, Code, Error, Errors},
+    base::error::{Code, Error, Errors},
     config::Config,
     core::{
         checks::{
@@ -152,16 +152,10 @@ fn check_untagged(
     let pinned = untagged_pins::pinned_digests(config, found, sources, tag.as_ref());
     let untagged = untagged_pins::untagged_pins(config, pinned, &cx.services);
     let check = |untagged: Result<UntaggedPin, Error>| match untagged {
-        Ok(untagged) => Some(untagged.check(config, found)),
-        // `digest_missing` reports that it does not exist.
-        Err(error) if error.class == Class::Failed => None,
-        Err(error) => Some(Check::new(
-            Code::PIN_UNTAGGED,
-            Status::Skip,
-            error.to_string(),
-        )),
+        Ok(untagged) => untagged.check(config, found),
+        Err(error) => Check::new(Code::PIN_UNTAGGED, Status::Skip, error.to_string()),
     };
-    untagged.into_iter().filter_map(check).collect()
+    untagged.into_iter().map(check).collect()
 }
 
 /// Checks whether the files pin digests that a rollback undid, in place of those of the promoted branch.
