@@ -352,24 +352,24 @@ mod tests {
             let claims = titles.claims(subject.as_bytes(), lines.as_bytes(), &[&SetPath::top()]);
             claims.is_override
         };
-        const FORCED: &str = "Repin-Override: rolled_back";
+        let forced = "Repin-Override: rolled_back";
         let titles = ClaimTemplates::new(&config("images", "[a-f]{4}"));
-        assert!(of(&titles, "chore", &["Repin-Set: beef", FORCED]));
-        assert!(!of(&titles, "chore", &[FORCED]));
-        let earlier = ["Repin-Set: beef", FORCED, "Repin-Set: cafe"];
+        assert!(of(&titles, "chore", &["Repin-Set: beef", forced]));
+        assert!(!of(&titles, "chore", &[forced]));
+        let earlier = ["Repin-Set: beef", forced, "Repin-Set: cafe"];
         assert!(!of(&titles, "chore", &earlier));
         // The revisions of the other set have another form.
-        let other = ["Repin-Set: v1.2 (b/repin.yaml)", "Repin-Set: beef", FORCED];
+        let other = ["Repin-Set: v1.2 (b/repin.yaml)", "Repin-Set: beef", forced];
         assert!(!of(&titles, "chore", &other));
         let rollback = "rollback: images @beef";
-        assert!(!of(&titles, rollback, &["Repin-Set: beef", FORCED]));
+        assert!(!of(&titles, rollback, &["Repin-Set: beef", forced]));
         // Both titles are equal.
         let title = "promote: { title: 'set {name} @{revision}' }\nrollback: { title: 'set {name} @{revision}' }";
         let titles = ClaimTemplates::new(&config_at("repin.yaml", title, "[a-f]{4}"));
         assert!(of(
             &titles,
             "set images @beef",
-            &["Repin-Set: beef", FORCED]
+            &["Repin-Set: beef", forced]
         ));
     }
 
