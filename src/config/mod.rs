@@ -162,6 +162,15 @@ pub(crate) fn option(file: &str) -> String {
     format!(" --config {}", shell(file))
 }
 
+/// The same; empty for the file that commands find without the option.
+pub(crate) fn option_unless_default(file: &str) -> String {
+    if file == FILE_NAME {
+        String::new()
+    } else {
+        option(file)
+    }
+}
+
 /// Loads a configuration from a path that the user passed. Outside a git repository, the path may
 /// contain links.
 pub(crate) fn load_chosen(file: &Path, name: &str) -> Result<Config, Vec<Error>> {

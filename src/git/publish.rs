@@ -92,19 +92,12 @@ impl Git {
         let pushed = self.push(remote, &Remote::for_clone(remote), &updates)?;
         match pushed {
             Pushed::Done if has_other_url => {
-                return Ok(
-                    if self.has_received(remote, branch, commit).unwrap_or(false) {
-                        Pushed::Done
-                    } else {
-                        Pushed::Unsure(format!(
-                            "the commit was sent to the remote's URL for pushes, but the branch at its other URL does not contain it: compare \
-                         `git remote get-url {remote}` with `git remote get-url --push {remote}`"
-                        ))
-                    },
-                );
+                return Ok(self.after_push_elsewhere(remote, branch, commit));
             }
             Pushed::Unsure(_) => {}
-            _ => return Ok(pushed),
+            Pushed::Done | Pushed::Raced(_) | Pushed::BaseMoved | Pushed::Refused(_) => {
+                return Ok(pushed);
+            }
         }
         // The answer was lost: the branch on the server decides.
         let Some(tip) = self.heads(remote)?.remove(branch) else {
@@ -113,22 +106,41 @@ impl Git {
         let Some(by_head) = Pushed::by_head(&updates[0], Some(tip)) else {
             return Ok(pushed);
         };
-        self.fetch_tracking(remote, branch)?;
         // Another commit may have followed.
-        let is_there = self.is_ancestor(commit, &tip)?;
+        let is_there = self.fetched_contains(remote, branch, &tip, commit)?;
         Ok(if is_there { Pushed::Done } else { by_head })
     }
 
-    /// Whether a branch on the server contains a commit. Corrects the remote-tracking branch.
-    fn has_received(
+    /// The outcome of a push to another URL than that of fetches: git succeeded, and so did the push if the branch that repin
+    /// reads contains the commit.
+    fn after_push_elsewhere(&self, remote: &str, branch: &str, commit: &ObjectId) -> Pushed {
+        let is_there = self
+            .heads(remote)
+            .and_then(|mut heads| match heads.remove(branch) {
+                Some(tip) => self.fetched_contains(remote, branch, &tip, commit),
+                None => Ok(false),
+            });
+        let reason = match is_there {
+            Ok(true) => return Pushed::Done,
+            Ok(false) => "the branch at its other URL does not contain it".to_owned(),
+            Err(error) => format!("the branch at its other URL cannot be read: {error}"),
+        };
+        Pushed::Unsure(format!(
+            "the commit was sent to the remote's URL for pushes, but {reason}: compare `git remote get-url {remote}` with \
+             `git remote get-url --push {remote}`"
+        ))
+    }
+
+    /// Fetches a branch, whose head on the server is `tip`; whether it contains a commit.
+    fn fetched_contains(
         &self,
         remote: &str,
         branch: &str,
+        tip: &ObjectId,
         commit: &ObjectId,
     ) -> Result<bool, GitError> {
-        let tip = self.heads(remote)?.remove(branch);
         self.fetch_tracking(remote, branch)?;
-        tip.map_or(Ok(false), |tip| self.is_ancestor(commit, &tip))
+        self.is_ancestor(commit, tip)
     }
 
     /// Whether git pushes to other URLs of a remote than it fetches from.

@@ -71,7 +71,7 @@ impl Git {
     }
 
     /// The commits of an unfinished operation in this work tree, such as a merge or a rebase, each with the name that git has
-    /// for it. Those of `--autostash` are followed by the commits that contain their parts.
+    /// for it. With an autostash, also its parents: the commit that it is based on, and its index.
     pub(crate) fn unfinished_commits(&self) -> Result<Vec<(ObjectId, &'static str)>, GitError> {
         let mut commits = Vec::new();
         for name in OPERATION_REFERENCES {
@@ -88,23 +88,30 @@ impl Git {
                 Err(error) => return Err(GitError::Unreadable { path, error }),
             };
             // A merge of several branches has a line for each.
-            let lines = content.split(|byte| *byte == b'\n');
-            commits.extend(lines.filter_map(|line| Some((ObjectId::parse(line)?, name))));
+            for line in content.split(|byte| *byte == b'\n') {
+                match ObjectId::parse(line) {
+                    Some(id) => commits.push((id, name)),
+                    None if line.is_empty() => {}
+                    None => {
+                        let error = io::Error::other("a line is no commit");
+                        return Err(GitError::Unreadable { path, error });
+                    }
+                }
+            }
         }
-        let stashed = commits
-            .iter()
-            .filter(|(_, name)| name.to_ascii_lowercase().ends_with("autostash"));
-        let mut parts = Vec::new();
-        for (id, name) in stashed {
-            let parents = self.output("rev-parse", &[&format!("{id}^@")])?;
-            let parents = parents.split(|byte| *byte == b'\n');
-            parts.extend(parents.filter_map(|line| Some((ObjectId::parse(line)?, *name))));
-        }
-        commits.extend(parts);
-        // Nothing keeps them from a garbage collection.
+        // A garbage collection may have removed them.
         let ids: Vec<_> = commits.iter().map(|(id, _)| *id).collect();
         let gone = self.missing(&ids)?;
         commits.retain(|(id, _)| !gone.contains(id));
+        let mut parts = Vec::new();
+        for (id, name) in &commits {
+            if AUTOSTASHES.contains(name) {
+                let parents = self.output("rev-parse", &[&format!("{id}^@")])?;
+                let parents = parents.split(|byte| *byte == b'\n');
+                parts.extend(parents.filter_map(|line| Some((ObjectId::parse(line)?, *name))));
+            }
+        }
+        commits.extend(parts);
         Ok(commits)
     }
 }
@@ -121,6 +128,12 @@ const OPERATION_FILES: [&str; 7] = [
     "rebase-apply/autostash",
     "rebase-apply/orig-head",
     "rebase-apply/onto",
+];
+/// Those of `--autostash`.
+const AUTOSTASHES: [&str; 3] = [
+    "MERGE_AUTOSTASH",
+    "rebase-merge/autostash",
+    "rebase-apply/autostash",
 ];
 
 /// Parses `git worktree list --porcelain`. Attributes of newer versions are skipped.

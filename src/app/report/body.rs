@@ -21,7 +21,7 @@ use crate::{
         error::Code,
         untrusted::{markdown, redacted, to_minute},
     },
-    config::{self, Config, SetPath},
+    config::{self, Config},
     core::{
         changes::{Part, shortened},
         checks::{Status, any_failed},
@@ -237,7 +237,7 @@ pub(crate) fn render(
     let render = |document: &PlanDocument| {
         let variables = Variables {
             document,
-            config_option: config_option(&document.set_path),
+            config_option: config::option_unless_default(&document.set_path.to_string()),
             context,
         };
         if let Some(template) = template {
@@ -289,14 +289,6 @@ pub(crate) fn render(
 fn changes_section(document: &PlanDocument) -> String {
     let changes = document.changes.as_ref();
     changes.map_or_else(String::new, markdown_section)
-}
-
-/// The option that selects a set, with a space before it; empty for the `repin.yaml` at the top.
-fn config_option(set: &SetPath) -> String {
-    if set.is_top() {
-        return String::new();
-    }
-    config::option(&set.to_string())
 }
 
 /// The step summary of a refused run.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     base::untrusted::{shell, to_minute},
-    config::{self, Config, SetPath},
+    config::{self, Config},
     core::history::{EntryState, History, HistoryEntry},
     oci::Revision,
 };
@@ -165,17 +165,8 @@ pub(crate) fn published_options(config: &Config, history: &History) -> &'static 
 
 /// The complete command that rolls back to a revision, at the top of any clone: a page has no current directory.
 pub(super) fn rollback_at_top(revision: &Revision, config: &Config, history: &History) -> String {
-    let option = option_at_top(&config.set_path);
+    let option = config::option_unless_default(&config.set_path.to_string());
     rollback_command(revision, &option, published_options(config, history))
-}
-
-/// The option that selects a set at the top of its repository.
-fn option_at_top(set_path: &SetPath) -> String {
-    if set_path.is_top() {
-        String::new()
-    } else {
-        config::option(&set_path.to_string())
-    }
 }
 
 /// The state of a set, as a class and a badge of a page. A superseded set has neither.

@@ -296,7 +296,7 @@ impl SiteHistory {
         let entries = self.promoted()?.entries().iter();
         let available: Vec<_> = entries.filter(|entry| entry.can_roll_back).collect();
         if available.is_empty() && self.git().is_some_and(Git::is_shallow) {
-            return Err(checks::shallow_clone(
+            return Err(checks::shallow_error(
                 "which sets are available for rollback",
             ));
         }
@@ -308,7 +308,7 @@ impl SiteHistory {
     pub(crate) fn unheld(&self) -> Result<Vec<&HistoryEntry>, Error> {
         let known = self.promoted()?;
         if known.shallow {
-            return Err(checks::shallow_clone("which sets a rollback undid"));
+            return Err(checks::shallow_error("which sets a rollback undid"));
         }
         let mut entries = self.available()?;
         entries.retain(|entry| known.state(entry) == EntryState::Available);

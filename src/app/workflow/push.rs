@@ -108,7 +108,7 @@ fn follow(git: &Git, branch: &Branch, tip: &ObjectId, services: &Services) -> Re
     }
     let head = git.head().map_err(failed)?.tip;
     if !git.is_ancestor(&head, tip).map_err(failed)? {
-        return Err(unpublished(git, branch, tip)?);
+        return Err(unpublished(git, branch, &head, tip)?);
     }
     let name = plain(&branch.name);
     let step = services.interruption.step(format!(
@@ -146,17 +146,22 @@ fn refuse_other_branch(git: &Git, branch: &Branch, name: &str) -> Result<(), Err
 }
 
 /// The refusal of a checkout with commits that the branch does not contain.
-fn unpublished(git: &Git, branch: &Branch, tip: &ObjectId) -> Result<Errors, Errors> {
-    let commits = git.commits_since(tip);
-    let commits = commits.map_err(|error| Errors::from(Error::from(&error)))?;
+fn unpublished(
+    git: &Git,
+    branch: &Branch,
+    head: &ObjectId,
+    tip: &ObjectId,
+) -> Result<Errors, Errors> {
+    let failed = |error: GitError| Errors::from(Error::from(&error));
+    let commits = git.commits_since(tip).map_err(failed)?;
     let name = plain(&branch.name);
     let message =
         format!("--push publishes one commit, but HEAD has other commits that are not on {name}");
     // A rebase leaves the commits on the branch.
-    let is_ahead = git.head().and_then(|head| git.is_ancestor(tip, &head.tip));
-    let publish = match is_ahead {
-        Ok(true) => "git push",
-        _ => "git pull --rebase && git push",
+    let publish = if git.is_ancestor(tip, head).map_err(failed)? {
+        "git push"
+    } else {
+        "git pull --rebase && git push"
     };
     let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(format!(
         "publish these commits (`{publish}`), or set them aside (`git branch NAME && git reset --keep {}`), then run the \

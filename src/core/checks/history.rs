@@ -93,7 +93,7 @@ impl UnknownFact<'_> {
     fn check(&self, extent: Extent) -> Result<Check, Error> {
         let check = |status, detail| Check::new(self.code, status, detail);
         match (extent, self.overridden_by) {
-            (Extent::Clone, None) => Err(shallow_clone(self.fact)),
+            (Extent::Clone, None) => Err(shallow_error(self.fact)),
             (Extent::Clone, Some(flag)) => {
                 let fact = self.fact;
                 let detail = format!("cannot determine {fact}: the clone is shallow; {flag}");
@@ -398,7 +398,7 @@ impl HeldBy<'_> {
 }
 
 /// The error of a question that a shallow clone cannot answer.
-pub(crate) fn shallow_clone(fact: &str) -> Error {
+pub(crate) fn shallow_error(fact: &str) -> Error {
     // All facts share the message, so that one shallow clone is reported once.
     Error::unavailable(format!("cannot determine {fact}"), "the clone is shallow")
         .help(git::FETCH_HISTORY)
@@ -471,7 +471,7 @@ pub(super) fn check_provenance(
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
-            return vec![shallow_clone("whether this set was promoted")].into();
+            return vec![shallow_error("whether this set was promoted")].into();
         }
         (Provenance::Shallow, Extent::Fleet { .. }) => {
             let detail = format!("the history does not record a promotion of {revision}");
@@ -524,7 +524,7 @@ pub(super) fn check_provenance_by_digests(found: &Provenance) -> StageResult {
         }
         Provenance::Shallow => StageResult {
             checks: vec![check(Status::Skip, "the clone is shallow".to_owned())],
-            errors: vec![shallow_clone("whether this set was pinned before")],
+            errors: vec![shallow_error("whether this set was pinned before")],
         },
         _ => {
             let detail =

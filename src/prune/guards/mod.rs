@@ -20,11 +20,12 @@ use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagU
 use crate::{
     base::{
         error::{Class, Code, Error},
-        files::{Files, Hazard, MAX_CONFIG_SIZE, WorkTree, is_config_file},
+        files::{Files, Hazard, WorkTree, is_config_file},
     },
-    config::{AlsoPinned, Config, SetPath, StageSet},
+    config::{AlsoPinned, Config, SetPath, SourceRepository, StageSet},
     core::{
-        history::{CommitConfig, History, commit_config, parse_config},
+        configurations::{NoConfig, config_of_blob},
+        history::{CommitConfig, History, commit_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
     },
     git::{self, Connections, Git, ObjectId},
@@ -285,30 +286,25 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a work tree whose configurations lack a protection that those of a base have: it is outdated, or of another
-/// branch.
+/// Refuses if a configuration on a base has a protection that no configuration in the work tree has: the work tree is
+/// outdated, or of another branch.
 fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<(), Error> {
+    let git = &branches.git;
     let mut known: Vec<&Config> = vec![config];
     known.extend(sets);
     for (remote, base) in &branches.bases {
         let name = format!("{remote}/{base}");
-        let tip = branches.git.branch(Some(&name))?.tip;
+        let tip = git.branch(Some(&name))?.tip;
         let mut files = Vec::new();
-        branches.git.regular_files(&tip, |path, blob| {
+        git.regular_files(&tip, |path, blob| {
             let set_path = SetPath::from(path);
             if is_config_file(set_path.as_path()) || set_path == config.set_path {
                 files.push((set_path, blob));
             }
         })?;
-        for (set_path, blob) in files {
-            let path = set_path.clone();
-            let current = Config {
-                set_path,
-                ..config.clone()
-            };
-            let content = branches.git.blob(blob, MAX_CONFIG_SIZE)?;
-            let parsed = content.ok_or_else(|| "it has more than 1 MiB".to_owned());
-            let message = match parsed.and_then(|content| parse_config(content, &current)) {
+        for (path, blob) in files {
+            let root = git.top().join(path.directory());
+            let message = match config_of_blob(git, blob, &path.to_string(), &root, &path) {
                 // The configuration of a fleet has no images.
                 Ok(there) if there.counts_pins().is_err() => continue,
                 Ok(there) => match missing_protection(&there, &known) {
@@ -317,12 +313,13 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
                     }
                     None => continue,
                 },
+                Err(NoConfig::Git(error)) => return Err(error.into()),
                 Err(reason) => {
                     format!("cannot determine what {path} on {name} protects: {reason}")
                 }
             };
-            let head = branches.git.head()?.tip;
-            let help = if head != tip && branches.git.is_ancestor(&head, &tip)? {
+            let head = git.head()?.tip;
+            let help = if head != tip && git.is_ancestor(&head, &tip)? {
                 format!("update the work tree: git merge --ff-only {name}")
             } else {
                 "add the same to a configuration in the work tree, or correct that on the base"
@@ -366,16 +363,25 @@ fn missing_protection(there: &Config, known: &[&Config]) -> Option<String> {
             return Some(format!("`protect` {}", pattern.as_str()));
         }
     }
-    for stage in &there.promote.after {
-        let StageSet::OtherRepository(other) = &stage.set else {
-            continue;
-        };
-        let mut others = known.iter().flat_map(|config| &config.promote.after);
-        if !others.any(|known| matches!(&known.set, StageSet::OtherRepository(known) if known.repository == other.repository)) {
-            return Some("a stage in another repository (`promote.after`)".to_owned());
-        }
-    }
-    None
+    let known: Vec<_> = known
+        .iter()
+        .flat_map(|config| stage_repositories(config))
+        .collect();
+    stage_repositories(there)
+        .any(|repository| !known.contains(&repository))
+        .then(|| "a stage in another repository (`promote.after`)".to_owned())
+}
+
+/// The other repositories of stages.
+fn stage_repositories(config: &Config) -> impl Iterator<Item = &SourceRepository> {
+    config
+        .promote
+        .after
+        .iter()
+        .filter_map(|stage| match &stage.set {
+            StageSet::OtherRepository(other) => Some(&other.repository),
+            StageSet::SameRepository(_) => None,
+        })
 }
 
 /// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.

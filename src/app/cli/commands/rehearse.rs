@@ -9,7 +9,7 @@ use clap_complete::ArgValueCompleter;
 use crate::{
     app::{
         cli::{
-            args::{IfUnconfigured, strict_bool, whole_number},
+            args::{ApplyOptions, IfUnconfigured, whole_number},
             complete,
             context::Context,
             format::Format,
@@ -44,7 +44,7 @@ Examples:
 
 /// Run every check of a rollback to recorded sets, without a change
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("apply", |arg| arg.help("Open, update or close the issue")))]
 pub(in crate::app::cli) struct Arguments {
     /// Rehearse the last N sets that are available for rollback; 0 is the current set [default:
     /// `rehearse.last`, or 3]
@@ -58,12 +58,8 @@ pub(in crate::app::cli) struct Arguments {
         add = ArgValueCompleter::new(complete::rollbacks)
     )]
     to: Vec<String>,
-    /// Open, update or close the issue
-    #[arg(long)]
-    apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    dry_run: Option<bool>,
+    #[command(flatten)]
+    options: ApplyOptions,
     /// Skip instead of failing when a token or secret is missing, or a registry denies access
     #[arg(long, value_name = "ACTION")]
     if_unconfigured: Option<IfUnconfigured>,
@@ -76,11 +72,11 @@ const DEFAULT_LAST: usize = 3;
 const SECTION: &str = "rehearse";
 
 pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let may_apply = cx.may_change(args.apply, args.dry_run)?;
+    let may_apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     cx.step_files()?;
     let choice = choice(args, &config);
-    if args.apply || may_apply {
+    if args.options.apply || may_apply {
         check_issue_configured(&config)?;
     }
     let missing_credential = MissingCredential::from(args.if_unconfigured);

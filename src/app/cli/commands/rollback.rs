@@ -152,12 +152,14 @@ fn without_target(
                 revision.filter(|_| tested.result(set) != Some(false))
             })
         };
-        // A shallow clone does not show which set is held.
-        let sets = site_history.unheld().unwrap_or_default();
-        let has_unheld = sets.iter().any(|set| set.revision.is_some());
         if history.shallow {
             note += "\nwhich sets a rollback undid is unknown, because the clone is shallow";
-        } else if let Some(newest) = newest(&sets) {
+            cx.output.note(&note);
+            return Ok(Choice::Listed(exit));
+        }
+        let sets = site_history.unheld()?;
+        let has_unheld = sets.iter().any(|set| set.revision.is_some());
+        if let Some(newest) = newest(&sets) {
             let command = command(&newest, args, history, config);
             let _ = write!(note, "\nthe newest available one: {command}");
         } else if !has_unheld && let Some(held) = newest(&available) {

@@ -5,7 +5,7 @@
 use super::draft::Draft;
 use crate::{
     base::untrusted::{plain, shell},
-    config::{self, FILE_NAME, Trailer},
+    config::{self, Trailer},
 };
 
 /// The text in place of an unknown revision.
@@ -13,11 +13,7 @@ const UNKNOWN: &str = "REVISION";
 
 pub(super) fn of_one(path: &str, draft: &Draft) -> String {
     let quoted = shell(path);
-    let option = if path == FILE_NAME {
-        String::new()
-    } else {
-        config::option(path)
-    };
+    let option = config::option_unless_default(path);
     let remark = if draft.revision.is_some() {
         String::new()
     } else {

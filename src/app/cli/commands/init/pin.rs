@@ -46,8 +46,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of images in an error.
 const LISTED: usize = 50;
-/// The maximum number of files in a warning.
-const FILES: usize = 10;
+/// The maximum number of files or images in a message.
+const SHOWN: usize = 10;
 
 /// The digests of tags now.
 #[derive(Default)]
@@ -177,32 +177,27 @@ async fn digest_now(source: Source, image: &TaggedImage) -> Result<Digest, Error
     let subject = format!("{}:{}", image.repository, image.tag);
     // The timer must be created within the runtime.
     let manifest = tokio::time::timeout(TIMEOUT, resolve::known_manifest(&source, &tag, &[]));
-    match manifest.await {
-        Ok(Ok(Some(manifest))) => Ok(manifest.digest()),
+    let error = match manifest.await {
+        Ok(Ok(Some(manifest))) => return Ok(manifest.digest()),
         Ok(Ok(None)) => {
             let absence = image.repository.absence("the tag");
             let error = Error::failed(Code::TAG_MISSING, absence.detail);
-            let help = "correct the tag, or select other repositories with `repin init --pin GLOB`";
-            let error = error.help(absence.help.unwrap_or(help));
-            Err(Error {
+            let help = absence.help.map(str::to_owned);
+            let error = error.help(help.unwrap_or_else(|| or_select_others("correct the tag")));
+            return Err(Error {
                 subject: Some(subject),
                 ..error
-            })
+            });
         }
-        Ok(Err(error)) => Err(or_others(error)),
-        Err(_) => Err(or_others(Error::unavailable(
-            subject,
-            "no response within 10 s",
-        ))),
-    }
+        Ok(Err(error)) => error,
+        Err(_) => Error::unavailable(subject, "no response within 10 s"),
+    };
+    let remedy = error.remedy();
+    Err(error.help(or_select_others(&remedy)))
 }
 
-/// Adds to the remedy that other repositories can be selected.
-fn or_others(error: Error) -> Error {
-    let remedy = error.remedy();
-    error.help(format!(
-        "{remedy}; or select other repositories with `repin init --pin GLOB`"
-    ))
+fn or_select_others(remedy: &str) -> String {
+    format!("{remedy}, or select other repositories with `repin init --pin GLOB`")
 }
 
 /// The changes of all files.
@@ -260,7 +255,7 @@ fn row(image: &Located<Unpinned>, digests: &Digests) -> UnpinnedRow {
 fn warnings(found: &UnpinnedImages) -> Vec<String> {
     let mut warnings = Vec::new();
     if !found.unread.is_empty() {
-        let files = few(found.unread.iter().cloned(), FILES);
+        let files = few(found.unread.iter().cloned(), SHOWN);
         warnings.push(format!(
             "images in files that cannot be read are unknown: {files}"
         ));
@@ -399,7 +394,7 @@ pub(super) fn only_tags(pinned: &PinnedTree, cx: &mut Context) -> Errors {
         images.extend(cause.subject);
     }
     for (cause, images) in causes {
-        let images = few(images.into_iter(), FILES);
+        let images = few(images.into_iter(), SHOWN);
         let note = format!("reason for unknown digests: {cause} ({images})");
         error.notes.push(note);
     }

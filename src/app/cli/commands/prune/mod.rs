@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use crate::{
     app::{
         cli::{
-            args::{IfUnconfigured, images, strict_bool, whole_number},
+            args::{ApplyOptions, IfUnconfigured, images, whole_number},
             context::Context,
             format::Format,
             output::Exit,
@@ -52,19 +52,15 @@ Examples:
 
 /// Delete old image versions that were never pinned
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("apply", |arg| arg.help("Delete the candidates")))]
 pub(in crate::app::cli) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Prune only this configured image; may be repeated
     #[arg(short, long, value_name = "NAME", add = images())]
     image: Vec<String>,
-    /// Delete the candidates
-    #[arg(long)]
-    apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    dry_run: Option<bool>,
+    #[command(flatten)]
+    options: ApplyOptions,
     /// Minimum age of a candidate, such as 14d or 36h [default: `prune.older_than`]
     #[arg(long, value_name = "DURATION")]
     older_than: Option<String>,
@@ -109,8 +105,8 @@ impl Arguments {
     fn first_option(&self) -> Option<&'static str> {
         [
             ("--image", !self.image.is_empty()),
-            ("--apply", self.apply),
-            ("--dry-run", self.dry_run.is_some()),
+            ("--apply", self.options.apply),
+            ("--dry-run", self.options.dry_run.is_some()),
             ("--older-than", self.older_than.is_some()),
             ("--limit", self.limit.is_some()),
             ("--in-use", !self.in_use.is_empty()),
@@ -138,7 +134,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             ))),
         };
     }
-    let apply = cx.may_change(args.apply, args.dry_run)?;
+    let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     site::check_globs_of_work_tree(&config)?;
     let rules = rules(args, prune_block(&config)?)?;

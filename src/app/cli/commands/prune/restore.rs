@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     app::{
         cli::{
-            args::{IfUnconfigured, images, strict_bool, whole_number},
+            args::{ApplyOptions, IfUnconfigured, images, whole_number},
             context::Context,
             format::Format,
             output::Exit,
@@ -41,7 +41,7 @@ Examples:
 
 /// Set the tags of pinned digests again, or restore a deleted version (GitHub: for 30 days)
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("apply", |arg| arg.help("Restore the version, or set the tags")))]
 pub(super) struct Arguments {
     /// Configured image; without --version, every image by default
     #[arg(short, long, value_name = "NAME", add = images())]
@@ -60,19 +60,15 @@ pub(super) struct Arguments {
         conflicts_with = "version"
     )]
     tag: Option<String>,
-    /// Restore the version, or set the tags
-    #[arg(long)]
-    apply: bool,
-    /// true forbids every change; false means --apply; an omitted or empty BOOL means true
-    #[arg(long, value_name = "BOOL", value_parser = strict_bool, num_args = 0..=1, default_missing_value = "true")]
-    dry_run: Option<bool>,
+    #[command(flatten)]
+    options: ApplyOptions,
     /// Skip instead of failing when a token is missing
     #[arg(long, value_name = "WHAT")]
     if_unconfigured: Option<IfUnconfigured>,
 }
 
 pub(super) fn run(args: &Arguments, cx: &mut Context) -> Result<Exit, Errors> {
-    let apply = cx.may_change(args.apply, args.dry_run)?;
+    let apply = cx.may_change(args.options.apply, args.options.dry_run)?;
     let config = cx.load()?;
     if let Some(name) = &args.image {
         check_image_name(&config, name, "--image: ")?;
