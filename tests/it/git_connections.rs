@@ -16,10 +16,11 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde_json::Value;
 
 use crate::support::{
     fake,
-    forge::{Fake, Fault, Kind, TOKEN, error},
+    forge::{Fake, Fault, Kind, Reply, TOKEN, error},
     hosted::{FORGES, hosted, promote, run, run_with},
     tls,
     world::{REV_B, World, git, world},
@@ -67,6 +68,24 @@ fn headers_of_the_user_are_replaced() {
         let document = run(&world, &promote(REV_B)).exits(0).json();
         assert_eq!(document["pull_request"]["state"], "created", "{document}");
         assert!(!exchanges(&fake).is_empty());
+    }
+}
+
+/// The user's git would follow it.
+#[test]
+fn redirect_to_another_host_is_not_followed() {
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        let (world, fake) = cloned(Kind::Github, "");
+        configure(&world, "[http]\n\tfollowRedirects = true\n");
+        let other = Fake::start(Kind::Github);
+        let refs = format!("/info/refs?service={service}");
+        let location = format!("{}/acme/flows.git{refs}", other.server.url());
+        let reply = Reply::json(301, Value::Null).with("location", &location);
+        fake.fault(("GET", &refs), 9, Fault::Instead(reply));
+        let ran = run(&world, &promote(REV_B));
+        assert_ne!(ran.code, 0, "{service} {}", ran.stderr);
+        assert_eq!(other.asked(), [""; 0], "{service}");
+        assert!(fake.store().open_pulls().is_empty(), "{service}");
     }
 }
 
