@@ -476,8 +476,8 @@ fn is_signed(world: &World, fake: &Fake) {
     let pull = store.open_pulls()[0];
     let head = &store.refs[&pull.head];
     assert!(store.rules.signed.contains(head));
-    assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
-    let message = &store.commits[head].message;
+    assert_eq!(store.commit(head).parents, [store.refs["main"].clone()]);
+    let message = &store.commit(head).message;
     assert!(
         message
             .trim_end()

@@ -565,15 +565,15 @@ fn broad_globs_are_refused_before_reading() {
 fn only_files_count_for_the_limit() {
     let fleet = taking_all(Kind::Github, 200);
     let mut store = fleet.forge.store(1);
-    let mut files = store.files_of(&store.refs["main"]).clone();
+    let mut files = (*store.files_of(&store.refs["main"])).clone();
     let submodule = ("160000".to_owned(), store.put_blob(b""));
     files.insert("submodule".to_owned(), submodule);
     let commit = CommitRow {
-        tree: store.put_tree(files),
+        tree: store.put_tree(&files),
         parents: vec![store.refs["main"].clone()],
         message: "a submodule".to_owned(),
     };
-    let id = store.put_commit(commit);
+    let id = store.put_commit(&commit);
     store.refs.insert("main".to_owned(), id);
     drop(store);
     planned(&fleet, &[], 0);
@@ -590,7 +590,10 @@ fn large_files_are_refused_before_reading() {
     let size: usize = {
         let store = fleet.forge.store(1);
         let files = store.files_of(&store.refs["main"]);
-        files.values().map(|(_, id)| store.blobs[id].len()).sum()
+        files
+            .values()
+            .map(|(_, id)| store.blob(id).unwrap().len())
+            .sum()
     };
     for number in 0..5 {
         add(&format!("large-{number}"), 3 * MIB);

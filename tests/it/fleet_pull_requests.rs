@@ -188,7 +188,7 @@ fn pull_request_belongs_to_its_repository() {
         .to_owned();
     assert!(pull.body.contains(&sha256), "{}", pull.body);
     let head = &store.refs[BRANCH];
-    assert!(store.commits[head].message.ends_with("\n\nRepin-Set: x\n"));
+    assert!(store.commit(head).message.ends_with("\n\nRepin-Set: x\n"));
     let text = store.content(BRANCH, PINNED[0]);
     assert!(
         !text.contains(&"a".repeat(64)) && text.contains("ghcr.io/acme/api@sha256:"),
@@ -487,10 +487,10 @@ fn commit_without_the_trailer_proves_no_check_of_history() {
                 let files = PINNED.into_iter().zip(texts.iter().map(String::as_str));
                 store.push("main", message, &files.collect::<Vec<_>>());
             }
-            let mut commit = store.commits[&store.refs[BRANCH]].clone();
+            let mut commit = store.commit(&store.refs[BRANCH]).clone();
             commit.parents = vec![store.refs["main"].clone()];
             message.clone_into(&mut commit.message);
-            let id = store.put_commit(commit);
+            let id = store.put_commit(&commit);
             store.refs.insert(BRANCH.to_owned(), id);
         }
         assert_eq!(promoted(&fleet, &[]), 1, "{kind:?}");
@@ -515,13 +515,13 @@ fn changed_pull_requests_are_corrected() {
         {
             let mut store = fleet.forge.store(1);
             let head = store.refs[BRANCH].clone();
-            let mut commit = store.commits[&head].clone();
-            let mut files = store.files_of(&head).clone();
+            let mut commit = store.commit(&head);
+            let mut files = (*store.files_of(&head)).clone();
             let text = store.content(BRANCH, PINNED[0]) + "# more\n";
             let blob = store.put_blob(text.as_bytes());
             files.get_mut(PINNED[0]).unwrap().1 = blob;
-            commit.tree = store.put_tree(files);
-            let id = store.put_commit(commit);
+            commit.tree = store.put_tree(&files);
+            let id = store.put_commit(&commit);
             store.refs.insert(BRANCH.to_owned(), id);
         }
         {
@@ -571,7 +571,7 @@ fn is_whole(fleet: &Fleet, case: &str) {
     gitea::drain(&mut store);
     let head = &store.refs[BRANCH];
     let base = std::slice::from_ref(&store.refs["main"]);
-    assert_eq!(store.commits[head].parents, base, "{case}");
+    assert_eq!(store.commit(head).parents, base, "{case}");
     assert_eq!(store.gitea.shown.get(&1), Some(head), "{case}");
     assert!(!store.pulls[0].body.contains("moving"), "{case}");
 }
@@ -737,7 +737,8 @@ fn moved_base_is_planned_again() {
     let mut store = fleet.forge.store(0);
     assert!(store.content(BRANCH, PINNED[0]).starts_with("# moved\n"));
     assert!(
-        store.commits[&store.refs[BRANCH]]
+        store
+            .commit(&store.refs[BRANCH])
             .parents
             .contains(&store.refs["main"])
     );

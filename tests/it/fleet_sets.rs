@@ -93,11 +93,11 @@ fn promote(fleet: &Fleet, set: [&str; 4], revision: &str, more: &[&str]) -> Vec<
 /// `HEAD FILE…` of each open pull request of a repository.
 fn open_pulls(fleet: &Fleet, number: usize) -> Vec<String> {
     let store = fleet.forge.store(number);
-    let base = store.files_of(&store.refs["main"]).clone();
+    let base = store.files_of(&store.refs["main"]);
     let mut lines = Vec::new();
     for pull in store.pulls.iter().filter(|pull| pull.open) {
         let mut line = pull.head.clone();
-        for (path, file) in store.files_of(&store.refs[&pull.head]) {
+        for (path, file) in store.files_of(&store.refs[&pull.head]).iter() {
             if base.get(path) != Some(file) {
                 line.push(' ');
                 line.push_str(path);
@@ -140,7 +140,7 @@ fn sets_of_a_fleet_stay_apart() {
             assert!(body.contains(marker), "{body}");
             let trailer = "\n\nRepin-Set: x (envs/prod/repin.yaml)\n";
             assert!(body.ends_with(trailer), "{body}");
-            let message = &store.commits[&store.refs[&store.pulls[0].head]].message;
+            let message = &store.commit(&store.refs[&store.pulls[0].head]).message;
             assert!(message.ends_with(trailer), "{message}");
         }
 
@@ -359,7 +359,7 @@ fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
 
 fn text_at(store: &Store, branch: &str, path: &str) -> String {
     let (_, blob) = &store.files_of(&store.refs[branch])[path];
-    String::from_utf8(store.blobs[blob].clone()).unwrap()
+    String::from_utf8(store.blob(blob).unwrap().clone()).unwrap()
 }
 
 /// The codes of the first failed check of each repository.

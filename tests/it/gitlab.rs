@@ -394,9 +394,9 @@ fn pipeline_of_merged_results_counts_for_its_head() {
     let old = commit.clone();
     let result = {
         let mut store = fake.store();
-        let mut row = store.commits[&commit].clone();
+        let mut row = store.commit(&commit);
         row.parents = vec![main, commit];
-        store.put_commit(row)
+        store.put_commit(&row)
     };
     let reference = "refs/merge-requests/1/merge";
     fake.store()
@@ -422,10 +422,10 @@ fn number_of_examined_merged_results_is_limited() {
     let main = fake.store().refs["main"].clone();
     let result = |parents: Vec<String>| {
         let mut store = fake.store();
-        let mut row = store.commits[&main].clone();
+        let mut row = store.commit(&main);
         row.message = format!("merged result of {parents:?}");
         row.parents = parents;
-        let id = store.put_commit(row);
+        let id = store.put_commit(&row);
         store.pipeline("refs/merge-requests/1/merge", &id, "success");
     };
     result(vec![main.clone(), head(&fake)]);
@@ -787,7 +787,7 @@ fn every_method_records_the_promotion() {
         );
         let is_head = method == "ff" && squash == "never";
         assert_eq!(merge == commit, is_head, "{method} {squash}");
-        let message = &store.commits[&merge].message;
+        let message = &store.commit(&merge).message;
         let title = format!("promote: test images @{REV_B}\n");
         assert!(message.starts_with(&title), "{method} {squash}: {message}");
         let trailer = format!("Repin-Set: {REV_B}");
@@ -1386,7 +1386,7 @@ fn branch_is_promoted_by_a_merge_request() {
     assert_eq!(fake.store().scheduled.len(), 1);
     fake.store().pipeline_ends("success");
     let store = fake.store();
-    let merge = &store.commits[&store.refs["main"]];
+    let merge = &store.commit(&store.refs["main"]);
     // The title is not that of the commit, so the message is that of GitLab.
     assert!(
         merge

@@ -163,7 +163,7 @@ impl Site {
         assert_eq!(open.len(), 1, "{case}: {:?}", store.pulls);
         let (main, head) = (&store.refs["main"], &store.refs[branch]);
         assert_eq!(
-            store.commits[head].parents.as_slice(),
+            store.commit(head).parents.as_slice(),
             std::slice::from_ref(main),
             "{case}"
         );

@@ -189,9 +189,9 @@ fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
     let mut store = fake.store();
     let head = store.pulls[0].head.clone();
     let (ours, base) = (store.refs[&head].clone(), store.refs["main"].clone());
-    let origin = store.files_of(&store.merge_base(&base, &ours)).clone();
-    let mut tree = store.files_of(&ours).clone();
-    for (path, entry) in store.files_of(&base).clone() {
+    let origin = store.files_of(&store.merge_base(&base, &ours));
+    let mut tree = (*store.files_of(&ours)).clone();
+    for (path, entry) in (*store.files_of(&base)).clone() {
         if origin.get(&path) != Some(&entry) {
             tree.insert(path, entry);
         }
@@ -200,13 +200,13 @@ fn merge_base_into(fake: &Fake, files: &[(&str, &str)]) {
         let blob = store.put_blob(text.as_bytes());
         tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
     }
-    put_head(&mut store, tree, vec![ours, base], "Merge branch 'main'");
+    put_head(&mut store, &tree, vec![ours, base], "Merge branch 'main'");
 }
 
 /// Makes a commit the head of the pull request.
-fn put_head(store: &mut Store, files: Files, parents: Vec<String>, message: &str) {
+fn put_head(store: &mut Store, files: &Files, parents: Vec<String>, message: &str) {
     let tree = store.put_tree(files);
-    let id = store.put_commit(CommitRow {
+    let id = store.put_commit(&CommitRow {
         tree,
         parents,
         message: message.to_owned(),
@@ -276,7 +276,7 @@ fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)
     let mut store = fake.store();
     let head = store.pulls[0].head.clone();
     let ours = store.refs[&head].clone();
-    let mut files = store.files_of(&ours).clone();
+    let mut files = (*store.files_of(&ours)).clone();
     edit(&mut store, &mut files);
     let parent = if replaces {
         store.refs["main"].clone()
@@ -284,7 +284,7 @@ fn commit(fake: &Fake, replaces: bool, edit: impl FnOnce(&mut Store, &mut Files)
         ours
     };
     let message = trailer(Opened::Promotion);
-    put_head(&mut store, files, vec![parent], &message);
+    put_head(&mut store, &files, vec![parent], &message);
 }
 
 #[test]

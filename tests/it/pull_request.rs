@@ -51,7 +51,7 @@ fn newer_pull_request_supersedes_an_unchanged_one() {
                 "the body equals the reported one"
             );
             assert_eq!(pull.labels, ["ci"]);
-            let message = &store.commits[&store.refs[&branch]].message;
+            let message = &store.commit(&store.refs[&branch]).message;
             assert_eq!(
                 *message,
                 format!(
@@ -437,7 +437,7 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
         assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
         let store = fake.store();
         let head = &store.refs[ran.json()["branch"].as_str().unwrap()];
-        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+        assert_eq!(store.commit(head).parents, [store.refs["main"].clone()]);
     }
 }
 

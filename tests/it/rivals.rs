@@ -66,7 +66,7 @@ fn is_whole(fake: &Fake, case: &str) {
     assert_eq!(open.len(), 1, "{case}: {:?}", store.pulls);
     let head = &store.refs[&open[0].head];
     assert_eq!(
-        store.commits[head].parents,
+        store.commit(head).parents,
         [store.refs["main"].clone()],
         "{case}"
     );
@@ -266,7 +266,7 @@ fn clean_merge_of_base_is_not_foreign() {
             let merge = {
                 let mut store = fake.store();
                 let (ours, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
-                let mut files = store.files_of(&ours).clone();
+                let mut files = (*store.files_of(&ours)).clone();
                 files.extend([(
                     "README.md".to_owned(),
                     store.files_of(&base)["README.md"].clone(),
@@ -275,8 +275,8 @@ fn clean_merge_of_base_is_not_foreign() {
                     let blob = store.put_blob(b"theirs");
                     files.insert("notes".to_owned(), ("100644".to_owned(), blob));
                 }
-                let tree = store.put_tree(files);
-                let id = store.put_commit(fakes::store::CommitRow {
+                let tree = store.put_tree(&files);
+                let id = store.put_commit(&fakes::store::CommitRow {
                     tree,
                     parents: vec![ours, base],
                     message: "Merge branch 'main'".to_owned(),
@@ -972,9 +972,11 @@ fn amended_commit_with_a_mode_is_foreign() {
             let mut store = fake.store();
             store.chmod(&branch, NONE, "100755");
             let (head, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
-            let commit = store.commits.get_mut(&head).unwrap();
+            let mut commit = store.commit(&head);
             commit.parents = vec![base];
             commit.message = format!("promote\n\nRepin-Set: {REV_B}\n");
+            let amended = store.put_commit(&commit);
+            store.refs.insert(branch.clone(), amended);
         }
         fake.forget();
         let document = promoted(&world, REV_B, 5);
@@ -1001,11 +1003,11 @@ fn a_merge_that_brings_other_pins_is_foreign() {
             let merge = {
                 let mut store = fake.store();
                 let base = store.refs["main"].clone();
-                let mut files = store.files_of(&ours).clone();
+                let mut files = (*store.files_of(&ours)).clone();
                 let blob = store.put_blob(text.as_bytes());
                 files.insert(A.to_owned(), ("100644".to_owned(), blob));
-                let tree = store.put_tree(files);
-                let id = store.put_commit(fakes::store::CommitRow {
+                let tree = store.put_tree(&files);
+                let id = store.put_commit(&fakes::store::CommitRow {
                     tree,
                     parents: vec![ours.clone(), base],
                     message: "Merge branch 'main'".to_owned(),

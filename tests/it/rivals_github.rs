@@ -123,15 +123,15 @@ fn a_branch_that_really_moved_is_a_race() {
     // Another run of repin rebuilds the branch on an older base right before this one does.
     let moved = branch.clone();
     fake.at(When::Before, "POST", "/graphql", 1, move |store| {
-        let commit = store.commits[&store.refs[&moved]].clone();
-        let again = store.put_commit(commit);
+        let commit = store.commit(&store.refs[&moved]).clone();
+        let again = store.put_commit(&commit);
         store.refs.insert(moved, again);
     });
     fake.forget();
     let document = run(&world, &READY).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "updated");
     let store = fake.store();
-    let head = &store.commits[&store.refs[&branch]];
+    let head = &store.commit(&store.refs[&branch]);
     assert_eq!(head.parents, [store.refs["main"].clone()]);
 }
 
@@ -165,7 +165,7 @@ fn branch_that_must_be_current_is_rebuilt() {
             let branch = document["branch"].as_str().unwrap();
             {
                 let store = fake.store();
-                let head = &store.commits[&store.refs[branch]];
+                let head = &store.commit(&store.refs[branch]);
                 assert_eq!(head.parents, [store.refs["main"].clone()], "{case}");
             }
             fake.forget();
@@ -200,15 +200,15 @@ fn cleanly_merged_branch_is_up_to_date() {
         let mut store = fake.store();
         let branch = store.pulls[0].head.clone();
         let (ours, base) = (store.refs[&branch].clone(), store.refs["main"].clone());
-        let mut files = store.files_of(&ours).clone();
+        let mut files = (*store.files_of(&ours)).clone();
         files.extend(
             store
                 .files_of(&base)
                 .get_key_value("README.md")
                 .map(|(path, entry)| (path.clone(), entry.clone())),
         );
-        let tree = store.put_tree(files);
-        let id = store.put_commit(fakes::store::CommitRow {
+        let tree = store.put_tree(&files);
+        let id = store.put_commit(&fakes::store::CommitRow {
             tree,
             parents: vec![ours, base],
             message: "Merge branch 'main'".to_owned(),

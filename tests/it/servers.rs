@@ -84,7 +84,7 @@ fn is_whole(fake: &Fake, case: &str) {
     assert_eq!(open.len(), 1, "{case}: {:?}", store.pulls);
     let head = &store.refs[&open[0].head];
     let base = std::slice::from_ref(&store.refs["main"]);
-    assert_eq!(store.commits[head].parents, base, "{case}");
+    assert_eq!(store.commit(head).parents, base, "{case}");
     assert!(!open[0].body.contains("moving"), "{case}: {}", open[0].body);
     let number = open[0].number;
     assert_eq!(store.gitea.shown.get(&number), Some(head), "{case}");

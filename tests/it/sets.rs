@@ -229,11 +229,11 @@ impl Sets {
     /// `HEAD FILE…` of each open pull request, by number.
     fn open_pulls(&self) -> Vec<String> {
         let store = self.fake.store();
-        let base = store.files_of(&store.refs["main"]).clone();
+        let base = store.files_of(&store.refs["main"]);
         let open = store.pulls.iter().filter(|pull| pull.open);
         open.map(|pull| {
             let mut line = pull.head.clone();
-            for (path, file) in store.files_of(&store.refs[&pull.head]) {
+            for (path, file) in store.files_of(&store.refs[&pull.head]).iter() {
                 if base.get(path) != Some(file) {
                     line.push(' ');
                     line.push_str(path);
@@ -272,7 +272,7 @@ fn pull_requests_of_two_sets_stay_apart() {
                 for part in [&marker, &undo] {
                     assert!(pull.body.contains(part), "{part}: {}", pull.body);
                 }
-                let message = &store.commits[&store.refs[&pull.head]].message;
+                let message = &store.commit(&store.refs[&pull.head]).message;
                 let trailer = format!("\n\n{}\n", trailer(config, revision));
                 assert!(message.ends_with(&trailer), "{message}");
             }

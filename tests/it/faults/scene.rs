@@ -258,9 +258,12 @@ impl Scene {
         let of_fleet = || Some(self.parts.fleet.as_ref()?.forge.store(0));
         if let Some(store) = forge.or_else(of_fleet) {
             let files = |head: &String| -> BTreeMap<String, String> {
-                let text = |blob: &String| String::from_utf8_lossy(&store.blobs[blob]).into_owned();
-                let files = store.files_of(head).iter();
+                let text = |blob: &String| {
+                    String::from_utf8_lossy(&store.blob(blob).unwrap()).into_owned()
+                };
+                let files = store.files_of(head);
                 files
+                    .iter()
                     .map(|(path, (_, blob))| (path.clone(), text(blob)))
                     .collect()
             };

@@ -52,8 +52,8 @@ async fn pull_request_is_fetched_before_closing() {
             1,
             |store| {
                 let head = store.refs[&branch("rev2")].clone();
-                let commit = store.commits[&head].clone();
-                let again = store.put_commit(commit);
+                let commit = store.commit(&head);
+                let again = store.put_commit(&commit);
                 store.refs.insert(branch("rev2"), again);
             },
         );

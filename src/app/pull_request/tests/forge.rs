@@ -276,7 +276,7 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
         std::slice::from_ref(head),
         "one commit"
     );
-    let commit = &store.commits[head];
+    let commit = &store.commit(head);
     assert_eq!(commit.parents, std::slice::from_ref(main));
     assert_eq!(
         commit.message,
@@ -292,7 +292,7 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
     );
     let (files, before) = (store.files_of(head), store.files_of(main));
     assert_eq!(files.len(), before.len());
-    for (path, entry) in files {
+    for (path, entry) in files.iter() {
         assert_eq!(entry.0, before[path].0, "the mode of {path} stays");
         assert_eq!(entry != &before[path], path == A || path == B, "{path}");
     }
@@ -577,11 +577,11 @@ async fn commit_with_another_mode_is_foreign() {
     {
         let mut store = fake.store();
         let head = store.refs[&branch("rev2")].clone();
-        let mut commit = store.commits[&head].clone();
-        let mut files = store.files_of(&head).clone();
+        let mut commit = store.commit(&head);
+        let mut files = (*store.files_of(&head)).clone();
         files.get_mut(A).unwrap().0 = "100755".to_owned();
-        commit.tree = store.put_tree(files);
-        let id = store.put_commit(commit);
+        commit.tree = store.put_tree(&files);
+        let id = store.put_commit(&commit);
         store.refs.insert(branch("rev2"), id);
     }
     let error = promote(&fake, REQUEST).await.unwrap_err();
@@ -606,7 +606,7 @@ async fn own_branch_with_other_content_is_rebuilt() {
         );
         let store = fake.store();
         let head = &store.refs[&branch("rev2")];
-        assert_eq!(store.commits[head].parents, [store.refs["main"].clone()]);
+        assert_eq!(store.commit(head).parents, [store.refs["main"].clone()]);
         assert_eq!(
             store.content(&branch("rev2"), A),
             "image: x@rev2\r\nmore: lines\r\n"
@@ -633,7 +633,7 @@ async fn commit_pushed_before_the_update_is_not_lost() {
         );
         let store = fake.store();
         assert_eq!(
-            store.commits[&store.refs[&branch("rev2")]].message,
+            store.commit(&store.refs[&branch("rev2")]).message,
             "somebody's work"
         );
     }
@@ -667,7 +667,7 @@ async fn concurrently_moved_base_is_replanned() {
             let head = &store.refs[&branch("rev2")];
             assert_eq!(store.ahead(&store.refs["main"], head).len(), 1, "{kind:?}");
             assert_eq!(
-                store.commits[head].parents,
+                store.commit(head).parents,
                 [store.refs["main"].clone()],
                 "{kind:?} {path}"
             );
@@ -758,7 +758,7 @@ async fn squashed_and_reverted_branch_is_reused() {
         let store = fake.store();
         let head = &store.refs[&branch("rev2")];
         assert_eq!(
-            store.commits[head].parents,
+            store.commit(head).parents,
             [store.refs["main"].clone()],
             "{kind:?}"
         );
@@ -1062,7 +1062,7 @@ async fn interrupted_branch_update_converges() {
                     "{case}"
                 );
                 assert_eq!(
-                    store.commits[&store.refs[&branch("rev2")]].parents,
+                    store.commit(&store.refs[&branch("rev2")]).parents,
                     [store.refs["main"].clone()]
                 );
                 let open = store.open_pulls();

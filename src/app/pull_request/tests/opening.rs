@@ -546,15 +546,15 @@ async fn binary_contents_are_sent_unchanged() {
             content.extend(b"# \xff\n");
             let id = store.put_blob(&content);
             let head = store.refs["main"].clone();
-            let mut files = store.files_of(&head).clone();
+            let mut files = (*store.files_of(&head)).clone();
             files.insert(PINNED[1].to_owned(), ("100644".to_owned(), id));
-            let tree = store.put_tree(files);
+            let tree = store.put_tree(&files);
             let commit = crate::support::forge::store::CommitRow {
                 tree,
                 parents: vec![head],
                 message: "not text".to_owned(),
             };
-            let id = store.put_commit(commit);
+            let id = store.put_commit(&commit);
             store.refs.insert("main".to_owned(), id);
         }
         let planned = process.plan(1).await.remove(0);
@@ -565,7 +565,7 @@ async fn binary_contents_are_sent_unchanged() {
         for change in &planned.changes {
             let path = change.path.to_string();
             let (mode, id) = &store.files_of(head)[&path];
-            assert_eq!(store.blobs[id], change.new, "{path}");
+            assert_eq!(store.blob(id).unwrap(), change.new, "{path}");
             assert_eq!(*mode, tree.entries[&path].mode, "{path}");
         }
     }

@@ -104,8 +104,8 @@ fn rival(fake: &Fake) {
 
 /// Adds another commit of repin to the branch.
 fn rebuild(store: &mut fakes::Store) {
-    let commit = store.commits[&store.refs[&branch("rev2")]].clone();
-    let again = store.put_commit(commit);
+    let commit = store.commit(&store.refs[&branch("rev2")]);
+    let again = store.put_commit(&commit);
     store.refs.insert(branch("rev2"), again);
 }
 

@@ -310,7 +310,7 @@ fn branch(store: &Store, name: &str, id: &str) -> Value {
     let now = "2099-01-01T00:00:00Z".to_owned();
     let at = store.gitea.times.get(id).unwrap_or(&now);
     json!({"name": name, "enable_status_check": !store.required.is_empty(), "status_check_contexts": store.required,
-           "commit": {"id": id, "message": store.commits[id].message, "timestamp": at}})
+           "commit": {"id": id, "message": store.commit(id).message, "timestamp": at}})
 }
 
 fn branches(store: &Store, asked: &Asked) -> Reply {
@@ -343,7 +343,7 @@ fn dispatch(store: &mut Store, asked: &Asked, path: &str) -> Reply {
 fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
     let (kind, id) = path.split_once('/').unwrap();
     if kind == "blobs" {
-        let Some(content) = store.blobs.get(id) else {
+        let Some(content) = store.blob(id) else {
             return not_found();
         };
         return Reply::json(
@@ -352,8 +352,9 @@ fn git(store: &Store, asked: &Asked, path: &str) -> Reply {
         );
     }
     // Seen: `sha` is the requested text, also that of a commit.
-    let tree = store.commits.get(id).map_or(id, |commit| &commit.tree);
-    let Some(files) = store.trees.get(tree) else {
+    let commit = store.repository.commit(id);
+    let tree = commit.map_or(id.to_owned(), |commit| commit.tree);
+    let Some(files) = store.repository.files(&tree) else {
         return not_found();
     };
     let number: usize = asked.query("page").unwrap().parse().unwrap();
@@ -431,7 +432,7 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     let force = asked.body["force_push"] == true && replaces_branches(store);
     if to.is_some_and(|to| to != from && store.refs.contains_key(to)) {
         // The others of a race do not see the branch, and git refuses the push.
-        let rebuilt = store.commits[&store.refs[to.unwrap()]].parents == [parent.clone()];
+        let rebuilt = store.commit(&store.refs[to.unwrap()]).parents == [parent.clone()];
         if store.gitea.racing && (rebuilt || !force) {
             return lost_race(store, to.unwrap(), force);
         }
@@ -439,7 +440,7 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
             return error(422, "branch already exists");
         }
     }
-    let mut files = store.files_of(&parent).clone();
+    let mut files = (*store.files_of(&parent)).clone();
     for change in asked.body["files"].as_array().unwrap() {
         let path = change["path"].as_str().unwrap();
         let new = STANDARD
@@ -466,14 +467,14 @@ fn contents(store: &mut Store, asked: &Asked) -> Reply {
     if let Some(refused) = rejected(store, &branch) {
         return refused;
     }
-    let tree = store.put_tree(files);
+    let tree = store.put_tree(&files);
     // The server trims the message.
     let message = asked.text("message").trim().to_owned() + "\n";
     let quiet = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]"];
     if !quiet.iter().any(|word| message.contains(word)) {
         store.gitea.started.push(branch.clone());
     }
-    let id = store.put_commit(CommitRow {
+    let id = store.put_commit(&CommitRow {
         tree,
         parents: vec![parent.clone()],
         message,
@@ -519,7 +520,7 @@ pub fn pushed(store: &mut Store, branch: &str) {
         later(store, Task::Deleted(branch.to_owned()));
         return;
     };
-    let message = &store.commits[&head].message;
+    let message = &store.commit(&head).message;
     let quiet = ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]"];
     if !quiet.iter().any(|word| message.contains(word)) {
         store.gitea.started.push(branch.to_owned());

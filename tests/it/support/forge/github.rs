@@ -180,7 +180,7 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Reply {
         ("GET", "branches") => match store.seen(rest) {
             Some(id) => Reply::json(
                 200,
-                json!({"name": rest, "protected": !store.required.is_empty() || store.rules.signatures == Some(github_rules::Signatures::Protection), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commits[&id].tree}}}}),
+                json!({"name": rest, "protected": !store.required.is_empty() || store.rules.signatures == Some(github_rules::Signatures::Protection), "protection": {"required_status_checks": {"contexts": store.required}}, "commit": {"sha": id, "commit": {"tree": {"sha": store.commit(&id).tree}}}}),
             ),
             None => error(404, "Branch not found"),
         },
@@ -229,27 +229,24 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), kind) {
         ("GET", "trees") => {
-            let id = store
-                .commits
-                .get(rest)
-                .map_or(rest, |commit| &commit.tree)
-                .to_owned();
-            let Some(files) = store.trees.get(&id) else {
+            let commit = store.repository.commit(rest);
+            let id = commit.map_or(rest.to_owned(), |commit| commit.tree);
+            let Some(files) = store.repository.files(&id) else {
                 return not_found();
             };
             assert_eq!(asked.query("recursive"), Some("1"));
             let mut rows = vec![
                 json!({"path": ".github", "mode": "040000", "type": "tree", "sha": "0".repeat(40)}),
             ];
-            for (path, (mode, blob)) in files {
-                let size = store.blobs.get(blob).map_or(1, Vec::len);
+            for (path, (mode, blob)) in files.iter() {
+                let size = store.blob(blob).map_or(1, |content| content.len());
                 let row =
                     json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": size});
                 rows.push(row);
             }
             Reply::json(200, json!({"sha": id, "truncated": false, "tree": rows}))
         }
-        ("GET", "blobs") => match store.blobs.get(rest) {
+        ("GET", "blobs") => match store.blob(rest) {
             // In lines, as GitHub sends it.
             Some(content) => {
                 let text = STANDARD.encode(content);
@@ -266,9 +263,7 @@ fn git(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             None => not_found(),
         },
         ("POST", "tags") => {
-            assert!(
-                store.commits.contains_key(asked.text("object")) && asked.text("type") == "commit"
-            );
+            assert!(store.has_commit(asked.text("object")) && asked.text("type") == "commit");
             let id = blob_id(format!("tag {}", asked.body).as_bytes());
             store
                 .tags
@@ -548,8 +543,8 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
             let merged = pull.merged.as_ref();
             merged.is_some_and(|merge| {
                 merge == commit
-                    || store.commits[merge].parents.get(1).is_some_and(|head| {
-                        let base = store.ancestors(&store.commits[merge].parents[0]);
+                    || store.commit(merge).parents.get(1).is_some_and(|head| {
+                        let base = store.ancestors(&store.commit(merge).parents[0]);
                         let branch = store.ancestors(head);
                         branch.iter().any(|id| id == commit) && base.iter().all(|id| id != commit)
                     })
@@ -578,7 +573,7 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     store
         .seen(path)
         .map_or(error(422, "No commit found"), |id| {
-            let commit_row = &store.commits[&id];
+            let commit_row = &store.commit(&id);
             let parents = commit_row.parents.iter();
             let parents: Vec<_> = parents.map(|parent| json!({"sha": parent})).collect();
             Reply::json(

@@ -404,17 +404,17 @@ pub fn commit_on_branch(store: &mut Store, asked: &Asked) -> Reply {
     if store.touches_workflows(&paths) {
         return wrong("FORBIDDEN", "Resource not accessible by integration");
     }
-    let mut files = store.files_of(&head).clone();
+    let mut files = (*store.files_of(&head)).clone();
     for (file, path) in additions.iter().zip(paths) {
         let content = STANDARD.decode(file["contents"].as_str().unwrap()).unwrap();
         let blob = store.put_blob(&content);
         // It writes regular files in place of any others (reported: executables lose their bit).
         files.insert(path.to_owned(), ("100644".to_owned(), blob));
     }
-    let tree = store.put_tree(files);
+    let tree = store.put_tree(&files);
     let text = |name: &str| input["message"][name].as_str().unwrap_or_default();
     let message = format!("{}\n\n{}", text("headline"), text("body"));
-    let id = store.put_commit(CommitRow {
+    let id = store.put_commit(&CommitRow {
         tree,
         parents: vec![head],
         message: message.trim_end().to_owned(),

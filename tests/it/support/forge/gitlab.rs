@@ -430,7 +430,7 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         }
         ("GET", ["repository", "commits", id]) => match store.seen(id) {
             Some(id) => {
-                let commit = &store.commits[&id];
+                let commit = &store.commit(&id);
                 Reply::json(
                     200,
                     json!({"id": id, "message": commit.message, "parent_ids": commit.parents}),
@@ -481,21 +481,21 @@ fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             let Some(id) = commit_of(store, "ref") else {
                 return error(404, "404 Commit Not Found");
             };
-            let Some((_, blob)) = store.files_of(&id).get(*path) else {
+            let Some((_, blob)) = store.file(&id, path) else {
                 return error(404, "404 File Not Found");
             };
-            let content = &store.blobs[blob];
+            let content = store.blob(&blob).unwrap();
             Reply::json(
                 200,
                 json!({"file_path": path, "size": content.len(), "encoding": "base64",
                        "content": STANDARD.encode(content), "blob_id": blob, "commit_id": id}),
             )
         }
-        ["blobs", id, "raw"] => match store.blobs.get(*id) {
+        ["blobs", id, "raw"] => match store.blob(id) {
             Some(content) => Reply {
                 status: 200,
                 headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
-                body: content.clone(),
+                body: content,
             },
             None => error(404, "404 Blob Not Found"),
         },
@@ -509,8 +509,9 @@ fn content(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
             let recursive = asked
                 .query("recursive")
                 .is_some_and(|word| word.eq_ignore_ascii_case("true"));
-            let files = store.files_of(&id).iter();
+            let files = store.files_of(&id);
             let rows: Vec<_> = files
+                .iter()
                 .filter(|(path, _)| {
                     let below = path.strip_prefix(&directory);
                     below.is_some_and(|below| recursive || !below.contains('/'))
@@ -533,7 +534,7 @@ fn branch(store: &Store, name: &str, id: &str) -> Value {
         .iter()
         .find(|(known, _)| *known == name);
     let developers = !store.gitlab.maintainers_merge;
-    json!({"name": name, "commit": {"id": id, "message": store.commits[id].message},
+    json!({"name": name, "commit": {"id": id, "message": store.commit(id).message},
            "protected": protection.is_some() || !developers, "developers_can_merge": developers})
 }
 
@@ -616,7 +617,7 @@ fn head_pipeline(store: &Store, pull: &PullRow) -> Option<Pipeline> {
         let is_own = row.reference.starts_with(&own);
         let merged = is_own && row.reference.ends_with("/merge");
         let of_head = |sha: &str| {
-            let commit = store.commits.get(sha);
+            let commit = store.repository.commit(sha);
             commit.is_some_and(|commit| commit.parents.contains(head))
         };
         row.sha == *head && (is_own || row.reference == pull.head) || merged && of_head(&row.sha)
@@ -721,7 +722,7 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
         return Reply::json(409, json!({"message": [text]}));
     }
     let mut title = asked.text("title").to_owned();
-    let subject = store.commits[&commit].message.to_lowercase();
+    let subject = store.commit(&commit).message.to_lowercase();
     if ["draft", "wip", "fixup!"]
         .iter()
         .any(|word| subject.starts_with(word))

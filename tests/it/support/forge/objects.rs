@@ -1,16 +1,17 @@
-//! Git's objects (SHA-1): their ids, computed without the program, and a bare repository of them that
-//! `git http-backend` serves.
+//! The bare repository of a simulated forge, which `git http-backend` serves. Its objects (SHA-1) are read and
+//! written without the program.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{LazyLock, OnceLock},
+    process::{Command, Stdio},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use sha1::{Digest as _, Sha1};
 
 use super::{
@@ -21,69 +22,6 @@ use super::{
 /// The id of a blob (git-hash-object).
 pub fn blob_id(content: &[u8]) -> String {
     object_id("blob", content)
-}
-
-/// The id of a tree (git-mktree); `None` if the id of a file is malformed.
-pub fn tree_id(files: &Files) -> Option<String> {
-    tree(files, &mut |_| ())
-}
-
-/// The same, with the content of each directory.
-fn tree(files: &Files, visit: &mut dyn FnMut(&[u8])) -> Option<String> {
-    let files: Vec<_> = files.iter().map(|(path, file)| (&**path, file)).collect();
-    directory(&files, visit)
-}
-
-/// The content of a commit (git-commit-tree), made at a time in seconds after the start of 2026.
-pub fn commit(row: &CommitRow, time: u64) -> Vec<u8> {
-    let mut text = format!("tree {}\n", row.tree);
-    for parent in &row.parents {
-        text.extend(["parent ", parent, "\n"]);
-    }
-    let person = format!("Ada <ada@example.com> {} +0000", 1_767_225_600 + time);
-    text.extend([
-        "author ",
-        &person,
-        "\ncommitter ",
-        &person,
-        "\n\n",
-        &row.message,
-    ]);
-    text.into_bytes()
-}
-
-pub fn commit_id(content: &[u8]) -> String {
-    object_id("commit", content)
-}
-
-fn directory(files: &[(&str, &(String, String))], visit: &mut dyn FnMut(&[u8])) -> Option<String> {
-    // Git compares the name of a directory with a trailing slash.
-    let mut rows = BTreeMap::new();
-    let mut directories = BTreeMap::<&str, Vec<_>>::new();
-    for (path, file) in files {
-        if let Some((name, below)) = path.split_once('/') {
-            directories.entry(name).or_default().push((below, *file));
-        } else {
-            let mode = file.0.trim_start_matches('0');
-            rows.insert((*path).to_owned(), row(mode, path, &file.1)?);
-        }
-    }
-    for (name, files) in directories {
-        rows.insert(
-            format!("{name}/"),
-            row("40000", name, &directory(&files, visit)?)?,
-        );
-    }
-    let content = rows.into_values().flatten().collect::<Vec<_>>();
-    visit(&content);
-    Some(object_id("tree", &content))
-}
-
-fn row(mode: &str, name: &str, id: &str) -> Option<Vec<u8>> {
-    let id = hex::decode(id).ok().filter(|id| id.len() == 20)?;
-    let mut row = format!("{mode} {name}\0").into_bytes();
-    row.extend(id);
-    Some(row)
 }
 
 fn object_id(kind: &str, content: &[u8]) -> String {
@@ -102,10 +40,13 @@ static BACKEND: LazyLock<PathBuf> = LazyLock::new(|| {
 
 static ADVERTISED: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// A bare repository of the objects that a forge keeps.
 pub struct Repository {
     directory: tempfile::TempDir,
-    written: BTreeSet<String>,
+    /// The directories of objects that other repositories have.
+    borrowed: Vec<PathBuf>,
+    /// What was read; objects never change.
+    commits: RefCell<HashMap<String, CommitRow>>,
+    trees: RefCell<HashMap<String, Arc<Files>>>,
 }
 
 impl Repository {
@@ -114,11 +55,14 @@ impl Repository {
         for path in ["objects/info", "refs/heads"] {
             fs::create_dir_all(directory.path().join(path)).unwrap();
         }
-        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n[receive]\n\tautogc = false\n";
+        // What is pushed is kept in loose objects.
+        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[http]\n\treceivepack = true\n[uploadpack]\n\tallowFilter = true\n[receive]\n\tautogc = false\n\tunpackLimit = 1000000\n";
         fs::write(directory.path().join("config"), config).unwrap();
         Self {
             directory,
-            written: BTreeSet::new(),
+            borrowed: Vec::new(),
+            commits: RefCell::default(),
+            trees: RefCell::default(),
         }
     }
 
@@ -126,35 +70,147 @@ impl Repository {
         self.directory.path()
     }
 
-    /// Writes an object unless it was written before.
-    pub fn write(&mut self, kind: &str, content: &[u8]) {
+    /// Writes an object unless it is there.
+    pub fn write(&self, kind: &str, content: &[u8]) -> String {
         let id = object_id(kind, content);
-        if !self.written.insert(id.clone()) {
-            return;
+        let directory = self.path().join("objects").join(&id[..2]);
+        let path = directory.join(&id[2..]);
+        if path.exists() {
+            return id;
         }
-        let path = self.path().join("objects").join(&id[..2]);
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(directory).unwrap();
         let mut object = ZlibEncoder::new(Vec::new(), Compression::fast());
         object
             .write_all(format!("{kind} {}\0", content.len()).as_bytes())
             .unwrap();
         object.write_all(content).unwrap();
-        fs::write(path.join(&id[2..]), object.finish().unwrap()).unwrap();
+        fs::write(path, object.finish().unwrap()).unwrap();
+        id
     }
 
-    /// Writes the directories of a tree.
-    pub fn write_tree(&mut self, files: &Files) {
-        let mut contents = Vec::new();
-        tree(files, &mut |content| contents.push(content.to_vec()));
-        for content in contents {
-            self.write("tree", &content);
+    /// Writes the trees of files (git-mktree).
+    pub fn write_tree(&self, files: &Files) -> String {
+        let files: Vec<_> = files.iter().map(|(path, file)| (&**path, file)).collect();
+        self.write_directory(&files)
+    }
+
+    fn write_directory(&self, files: &[(&str, &(String, String))]) -> String {
+        // Git compares the name of a directory with a trailing slash.
+        let mut rows = BTreeMap::new();
+        let mut directories = BTreeMap::<&str, Vec<_>>::new();
+        for (path, file) in files {
+            if let Some((name, below)) = path.split_once('/') {
+                directories.entry(name).or_default().push((below, *file));
+            } else {
+                let mode = file.0.trim_start_matches('0');
+                rows.insert((*path).to_owned(), row(mode, path, &file.1));
+            }
         }
+        for (name, files) in directories {
+            let id = self.write_directory(&files);
+            rows.insert(format!("{name}/"), row("40000", name, &id));
+        }
+        let content = rows.into_values().flatten().collect::<Vec<_>>();
+        self.write("tree", &content)
     }
 
-    /// The repository also has the objects of these.
-    pub fn borrow(&self, others: &BTreeSet<PathBuf>) {
+    /// Writes a commit (git-commit-tree), made at a time in seconds after the start of 2026.
+    pub fn write_commit(&self, row: &CommitRow, time: u64) -> String {
+        let mut text = format!("tree {}\n", row.tree);
+        for parent in &row.parents {
+            text.extend(["parent ", parent, "\n"]);
+        }
+        let person = format!("Ada <ada@example.com> {} +0000", 1_767_225_600 + time);
+        text.extend([
+            "author ",
+            &person,
+            "\ncommitter ",
+            &person,
+            "\n\n",
+            &row.message,
+        ]);
+        self.write("commit", text.as_bytes())
+    }
+
+    /// The content of an object of this kind; `None` if there is none.
+    pub fn read(&self, kind: &str, id: &str) -> Option<Vec<u8>> {
+        if id.len() != 40 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let own = self.path().join("objects");
+        let loose = [&own].into_iter().chain(&self.borrowed);
+        let mut loose = loose.map(|objects| objects.join(&id[..2]).join(&id[2..]));
+        let Some(object) = loose.find_map(|path| fs::read(path).ok()) else {
+            return self.read_packed(kind, id);
+        };
+        let mut content = Vec::new();
+        ZlibDecoder::new(&*object)
+            .read_to_end(&mut content)
+            .unwrap();
+        let end = content.iter().position(|byte| *byte == 0).unwrap();
+        let is_wanted = content.starts_with(format!("{kind} ").as_bytes());
+        is_wanted.then(|| content.split_off(end + 1))
+    }
+
+    /// The same from a pack, which only a borrowed repository has.
+    fn read_packed(&self, kind: &str, id: &str) -> Option<Vec<u8>> {
+        if self.borrowed.is_empty() {
+            return None;
+        }
+        let mut git = Command::new("git");
+        git.arg("--git-dir").arg(self.path());
+        let output = git.args(["cat-file", kind, id]).output().unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
+    pub fn commit(&self, id: &str) -> Option<CommitRow> {
+        if let Some(row) = self.commits.borrow().get(id) {
+            return Some(row.clone());
+        }
+        let content = String::from_utf8(self.read("commit", id)?).unwrap();
+        let (headers, message) = content.split_once("\n\n").unwrap();
+        let values = |name: &str| -> Vec<String> {
+            let values = headers.lines().filter_map(|line| line.strip_prefix(name));
+            values.map(str::to_owned).collect()
+        };
+        let row = CommitRow {
+            tree: values("tree ").remove(0),
+            parents: values("parent "),
+            message: message.to_owned(),
+        };
+        self.commits.borrow_mut().insert(id.to_owned(), row.clone());
+        Some(row)
+    }
+
+    /// The files of a tree.
+    pub fn files(&self, tree: &str) -> Option<Arc<Files>> {
+        if let Some(files) = self.trees.borrow().get(tree) {
+            return Some(Arc::clone(files));
+        }
+        let mut files = Files::new();
+        let mut open = vec![(String::new(), tree.to_owned())];
+        while let Some((above, tree)) = open.pop() {
+            for (mode, name, id) in rows(&self.read("tree", &tree)?) {
+                let (path, id) = (format!("{above}{name}"), hex::encode(id));
+                if mode == "40000" {
+                    open.push((path + "/", id));
+                } else {
+                    files.insert(path, (mode.to_owned(), id));
+                }
+            }
+        }
+        let files = Arc::new(files);
+        self.trees
+            .borrow_mut()
+            .insert(tree.to_owned(), Arc::clone(&files));
+        Some(files)
+    }
+
+    /// The repository also has these objects.
+    pub fn borrow(&mut self, objects: PathBuf) {
+        self.borrowed.push(objects);
         let mut lines = String::new();
-        for path in others {
+        for path in &self.borrowed {
             lines.extend([path.to_str().unwrap(), "\n"]);
         }
         fs::write(self.path().join("objects/info/alternates"), lines).unwrap();
@@ -200,20 +256,6 @@ impl Repository {
             }
         }
         found
-    }
-
-    /// Reads what was pushed.
-    pub fn objects(&self) -> Objects {
-        let mut git = Command::new("git");
-        git.arg("--git-dir").arg(self.path());
-        git.args(["cat-file", "--batch"]);
-        git.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = git.spawn().unwrap();
-        Objects {
-            input: process.stdin.take(),
-            output: BufReader::new(process.stdout.take().unwrap()),
-            process,
-        }
     }
 
     /// Answers a request of git. `service`: the path after that of the repository.
@@ -285,86 +327,20 @@ fn reply(output: &[u8]) -> Reply {
     reply
 }
 
-/// A process that reads objects.
-pub struct Objects {
-    process: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+/// The mode, the name and the id of each entry of a tree.
+fn rows(mut rest: &[u8]) -> impl Iterator<Item = (&str, &str, &[u8])> {
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(0, rest)?;
+        let (mode, name) = std::str::from_utf8(&rest[..end]).unwrap().split_once(' ')?;
+        let (id, following) = rest[end + 1..].split_at(20);
+        rest = following;
+        Some((mode, name, id))
+    })
 }
 
-impl Objects {
-    fn read(&mut self, id: &str) -> Vec<u8> {
-        writeln!(self.input.as_mut().unwrap(), "{id}").unwrap();
-        let mut header = String::new();
-        self.output.read_line(&mut header).unwrap();
-        let size = header.trim_end().rsplit(' ').next().unwrap().parse();
-        let mut content = vec![0; size.unwrap_or_else(|_| panic!("{header}"))];
-        self.output.read_exact(&mut content).unwrap();
-        self.output.read_exact(&mut [0]).unwrap();
-        content
-    }
-
-    /// The commits that `tip` has in addition to those of `known`, the oldest first.
-    pub fn commits(&mut self, tip: &str, known: &dyn Fn(&str) -> bool) -> Vec<(String, CommitRow)> {
-        let (mut open, mut found) = (vec![tip.to_owned()], Vec::new());
-        while let Some(id) = open.pop() {
-            if known(&id) || found.iter().any(|(one, _)| *one == id) {
-                continue;
-            }
-            let content = String::from_utf8_lossy(&self.read(&id)).into_owned();
-            let (headers, message) = content.split_once("\n\n").unwrap();
-            let values = |name: &str| -> Vec<String> {
-                let lines = headers.lines();
-                lines
-                    .filter_map(|line| Some(line.strip_prefix(name)?.to_owned()))
-                    .collect()
-            };
-            let parents = values("parent ");
-            open.extend(parents.iter().cloned());
-            let row = CommitRow {
-                tree: values("tree ").remove(0),
-                parents,
-                message: message.to_owned(),
-            };
-            found.push((id, row));
-        }
-        found.reverse();
-        found
-    }
-
-    /// The files of a tree, and the contents that are not known.
-    pub fn files(&mut self, tree: &str, known: &dyn Fn(&str) -> bool) -> (Files, Vec<Vec<u8>>) {
-        let (mut files, mut contents) = (Files::new(), Vec::new());
-        let mut open = vec![(String::new(), tree.to_owned())];
-        while let Some((above, tree)) = open.pop() {
-            let content = self.read(&tree);
-            let mut rest = content.as_slice();
-            while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-                let entry = std::str::from_utf8(&rest[..end]).unwrap();
-                let (mode, name) = entry.split_once(' ').unwrap();
-                let (id, path) = (
-                    hex::encode(&rest[end + 1..end + 21]),
-                    format!("{above}{name}"),
-                );
-                rest = &rest[end + 21..];
-                if mode == "40000" {
-                    open.push((path + "/", id));
-                    continue;
-                }
-                // The content of a submodule is not here.
-                if mode != "160000" && !known(&id) {
-                    contents.push(self.read(&id));
-                }
-                files.insert(path, (mode.to_owned(), id));
-            }
-        }
-        (files, contents)
-    }
-}
-
-impl Drop for Objects {
-    fn drop(&mut self) {
-        self.input = None;
-        let _ = self.process.wait();
-    }
+/// An entry of a tree.
+fn row(mode: &str, name: &str, id: &str) -> Vec<u8> {
+    let mut row = format!("{mode} {name}\0").into_bytes();
+    row.extend(hex::decode(id).unwrap());
+    row
 }

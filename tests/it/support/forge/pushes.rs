@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Kind, Reply, gitea, gitlab, objects::Repository, store::Store};
+use super::{Asked, Kind, Reply, gitea, gitlab, store::Store};
 
 /// A refused push: the reason that the report of each reference has, and the message of the server.
 struct Refusal {
@@ -32,22 +32,20 @@ impl Store {
         if asked.target.ends_with("service=git-receive-pack") {
             self.intrude();
         }
-        let mut repository = self.take_repository();
-        self.write_objects(&mut repository);
+        self.write_refs();
         let commands = if is_push {
             commands(&asked.bytes)
         } else {
             Vec::new()
         };
         if let Some(refusal) = commands.iter().find_map(|command| self.protects(command)) {
-            self.keep_repository(repository);
             return refused(&commands, &refusal);
         }
-        let mut reply = repository.serve(asked, service);
+        let mut reply = self.repository.serve(asked, service);
         if is_push {
             let before = self.refs.clone();
             self.before_write();
-            self.import(&repository);
+            self.refs = self.repository.branches();
             match self.rule_violation(&before) {
                 Some(refusal) => {
                     self.refs = before;
@@ -56,7 +54,6 @@ impl Store {
                 None => self.notice(&before),
             }
         }
-        self.keep_repository(repository);
         reply
     }
 
@@ -149,10 +146,14 @@ impl Store {
             if self.ref_refusal(head).is_some() {
                 return Some(violation(&name, "Commits must have verified signatures."));
             }
-            let parent = self.commits[head].parents.first();
+            if self.workflows {
+                continue;
+            }
+            let commit = self.commit(head);
+            let parent = commit.parents.first();
             let old = parent.map(|parent| self.files_of(parent));
-            for (path, file) in self.files_of(head) {
-                let is_changed = old.and_then(|old| old.get(path)) != Some(file);
+            for (path, file) in self.files_of(head).iter() {
+                let is_changed = old.as_ref().and_then(|old| old.get(path)) != Some(file);
                 if is_changed && self.touches_workflows(&[path]) {
                     return Some(Refusal {
                         reason: format!(
@@ -182,17 +183,7 @@ impl Store {
         }
     }
 
-    fn write_objects(&self, repository: &mut Repository) {
-        for content in self.blobs.values() {
-            repository.write("blob", content);
-        }
-        for files in self.trees.values() {
-            repository.write_tree(files);
-        }
-        for content in self.raw.values() {
-            repository.write("commit", content);
-        }
-        repository.borrow(&self.borrowed);
+    fn write_refs(&self) {
         let mut refs = BTreeMap::new();
         for (name, id) in &self.refs {
             refs.insert(format!("refs/heads/{name}"), id.clone());
@@ -202,7 +193,7 @@ impl Store {
                 .closed_at
                 .as_ref()
                 .or_else(|| self.refs.get(&pull.head));
-            if let Some(head) = head.filter(|head| self.commits.contains_key(*head)) {
+            if let Some(head) = head.filter(|head| self.has_commit(head)) {
                 let name = if self.kind == Kind::Gitlab {
                     "merge-requests"
                 } else {
@@ -211,24 +202,7 @@ impl Store {
                 refs.insert(format!("refs/{name}/{}/head", pull.number), head.clone());
             }
         }
-        repository.write_refs(&refs, self.default_branch);
-    }
-
-    /// Takes over what was pushed.
-    fn import(&mut self, repository: &Repository) {
-        let (branches, mut objects) = (repository.branches(), repository.objects());
-        for tip in branches.values() {
-            for (id, commit) in objects.commits(tip, &|id| self.commits.contains_key(id)) {
-                let known = |id: &str| self.blobs.contains_key(id);
-                let (files, contents) = objects.files(&commit.tree, &known);
-                for content in contents {
-                    self.put_blob(&content);
-                }
-                self.trees.insert(commit.tree.clone(), files);
-                self.commits.insert(id, commit);
-            }
-        }
-        self.refs = branches;
+        self.repository.write_refs(&refs, self.default_branch);
     }
 }
 

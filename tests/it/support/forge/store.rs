@@ -2,15 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
 
-use super::{
-    Kind,
-    objects::{self, Repository, blob_id, tree_id},
-};
+use super::{Kind, objects::Repository};
 
 pub type Files = BTreeMap<String, (String, String)>;
 
@@ -55,9 +53,6 @@ pub struct Store {
     pub default_branch: &'static str,
     /// The header `Date` of every response.
     pub date: Option<String>,
-    pub blobs: HashMap<String, Vec<u8>>,
-    pub trees: HashMap<String, Files>,
-    pub commits: HashMap<String, CommitRow>,
     pub refs: BTreeMap<String, String>,
     pub pulls: Vec<PullRow>,
     pub labels: Vec<(u64, String)>,
@@ -121,11 +116,10 @@ pub struct Store {
     pub github: super::github::Settings,
     /// The text with which a hook refuses every push.
     pub refuses_pushes: Option<String>,
-    /// The content of each commit as git has it.
-    pub raw: HashMap<String, Vec<u8>>,
-    /// The directories of objects that other repositories have.
-    pub borrowed: BTreeSet<PathBuf>,
-    repository: Option<Repository>,
+    /// Its objects.
+    pub repository: Repository,
+    /// A commit whose parents are not read, because there are too many.
+    history: Option<String>,
     next: u64,
     clock: u64,
 }
@@ -138,9 +132,6 @@ impl Store {
             path: String::new(),
             default_branch: "main",
             date: None,
-            blobs: HashMap::new(),
-            trees: HashMap::new(),
-            commits: HashMap::new(),
             refs: BTreeMap::new(),
             pulls: Vec::new(),
             labels: Vec::new(),
@@ -183,9 +174,8 @@ impl Store {
             github: super::github::Settings::default(),
             gitlab: super::gitlab::Settings::default(),
             refuses_pushes: None,
-            raw: HashMap::new(),
-            borrowed: BTreeSet::new(),
-            repository: None,
+            repository: Repository::new(),
+            history: None,
             next: 0,
             clock: 0,
         }
@@ -210,14 +200,6 @@ impl Store {
         }
     }
 
-    pub fn take_repository(&mut self) -> Repository {
-        self.repository.take().unwrap_or_else(Repository::new)
-    }
-
-    pub fn keep_repository(&mut self, repository: Repository) {
-        self.repository = Some(repository);
-    }
-
     /// When a pull request was merged.
     pub fn merged_at(&self, pull: &PullRow) -> Value {
         match (&pull.merged, self.merge_times.get(&pull.number)) {
@@ -237,25 +219,34 @@ impl Store {
         self.clock
     }
 
-    pub fn put_blob(&mut self, content: &[u8]) -> String {
-        let id = blob_id(content);
-        self.blobs.insert(id.clone(), content.to_vec());
-        id
+    pub fn put_blob(&self, content: &[u8]) -> String {
+        self.repository.write("blob", content)
     }
 
-    pub fn put_tree(&mut self, files: Files) -> String {
-        let id = tree_id(&files).unwrap_or_else(|| blob_id(format!("tree {files:?}").as_bytes()));
-        self.trees.insert(id.clone(), files);
-        id
+    pub fn put_tree(&self, files: &Files) -> String {
+        self.repository.write_tree(files)
     }
 
-    pub fn put_commit(&mut self, commit: CommitRow) -> String {
+    pub fn put_commit(&mut self, commit: &CommitRow) -> String {
         // Two runs that make the same commit at different times make two.
-        let content = objects::commit(&commit, self.tick());
-        let id = objects::commit_id(&content);
-        self.raw.insert(id.clone(), content);
-        self.commits.insert(id.clone(), commit);
-        id
+        let time = self.tick();
+        self.repository.write_commit(commit, time)
+    }
+
+    pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
+        self.repository.read("blob", id)
+    }
+
+    pub fn has_commit(&self, id: &str) -> bool {
+        self.repository.commit(id).is_some()
+    }
+
+    pub fn commit(&self, id: &str) -> CommitRow {
+        let mut commit = self.repository.commit(id).unwrap();
+        if self.history.as_deref() == Some(id) {
+            commit.parents.clear();
+        }
+        commit
     }
 
     /// A user pushes a commit that writes these files; a missing branch starts at
@@ -268,8 +259,7 @@ impl Store {
             .cloned();
         let mut tree = from
             .as_ref()
-            .map(|from| self.files_of(from).clone())
-            .unwrap_or_default();
+            .map_or_else(Files::new, |from| (*self.files_of(from)).clone());
         for (path, content) in files {
             let mode = tree
                 .get(*path)
@@ -278,8 +268,8 @@ impl Store {
             let blob = self.put_blob(content.as_bytes());
             tree.insert((*path).to_owned(), (mode, blob));
         }
-        let tree = self.put_tree(tree);
-        let id = self.put_commit(CommitRow {
+        let tree = self.put_tree(&tree);
+        let id = self.put_commit(&CommitRow {
             tree,
             parents: from.into_iter().collect(),
             message: message.to_owned(),
@@ -290,25 +280,12 @@ impl Store {
 
     /// Puts the files of `main` upon the commit `tip` of a bare repository, with its history.
     pub fn build_upon(&mut self, history: &Path, tip: &str) {
-        self.borrowed.insert(history.join("objects"));
-        let repository = self.take_repository();
-        repository.write_refs(&self.refs, self.default_branch);
-        repository.borrow(&self.borrowed);
-        let mut objects = repository.objects();
-        let (_, commit) = objects.commits(tip, &|id| id != tip).remove(0);
-        let (mut files, _) = objects.files(&commit.tree, &|_| true);
-        drop(objects);
-        self.keep_repository(repository);
-        let below = CommitRow {
-            tree: self.put_tree(files.clone()),
-            parents: Vec::new(),
-            message: String::new(),
-        };
-        self.commits.insert(tip.to_owned(), below);
-        files.extend(self.files_of(&self.refs["main"]).clone());
-        let tree = self.put_tree(files);
-        let head = self.put_commit(CommitRow {
-            tree,
+        self.repository.borrow(history.join("objects"));
+        self.history = Some(tip.to_owned());
+        let mut files = (*self.files_of(tip)).clone();
+        files.extend((*self.files_of(&self.refs["main"])).clone());
+        let head = self.put_commit(&CommitRow {
+            tree: self.put_tree(&files),
             parents: vec![tip.to_owned()],
             message: "as it is".to_owned(),
         });
@@ -317,22 +294,20 @@ impl Store {
 
     /// Git finds the objects of this clone in the repository, too.
     pub fn borrow(&mut self, clone: &Path) {
-        self.borrowed.insert(clone.join(".git/objects"));
+        self.repository.borrow(clone.join(".git/objects"));
     }
 
-    /// Gives the head of a branch the name of a commit that this clone has.
+    /// Moves a branch to a commit that this clone has.
     pub fn name_head(&mut self, branch: &str, id: &str, clone: &Path) {
         self.borrow(clone);
-        let commit = self.commits[&self.refs[branch]].clone();
-        self.commits.insert(id.to_owned(), commit);
         self.refs.insert(branch.to_owned(), id.to_owned());
     }
 
     /// A user gives the last commit of a branch another message.
     pub fn reword(&mut self, branch: &str, message: &str) {
-        let mut commit = self.commits[&self.refs[branch]].clone();
+        let mut commit = self.commit(&self.refs[branch]).clone();
         message.clone_into(&mut commit.message);
-        let id = self.put_commit(commit);
+        let id = self.put_commit(&commit);
         self.refs.insert(branch.to_owned(), id);
     }
 
@@ -351,10 +326,10 @@ impl Store {
 
     fn commit_files(&mut self, branch: &str, message: &str, change: impl FnOnce(&mut Files)) {
         let head = self.refs[branch].clone();
-        let mut files = self.files_of(&head).clone();
+        let mut files = (*self.files_of(&head)).clone();
         change(&mut files);
-        let tree = self.put_tree(files);
-        let id = self.put_commit(CommitRow {
+        let tree = self.put_tree(&files);
+        let id = self.put_commit(&CommitRow {
             tree,
             parents: vec![head],
             message: message.to_owned(),
@@ -371,9 +346,9 @@ impl Store {
             .unwrap()
             .clone();
         let (base, head) = (self.refs[&pull.base].clone(), self.refs[&pull.head].clone());
-        let origin = self.files_of(&self.merge_base(&base, &head)).clone();
-        let mut files = self.files_of(&base).clone();
-        for (path, mut theirs) in self.files_of(&head).clone() {
+        let origin = self.files_of(&self.merge_base(&base, &head));
+        let mut files = (*self.files_of(&base)).clone();
+        for (path, mut theirs) in (*self.files_of(&head)).clone() {
             let old = origin.get(&path);
             if old == Some(&theirs) {
                 continue;
@@ -383,9 +358,9 @@ impl Store {
             }
             files.insert(path, theirs);
         }
-        let tree = self.put_tree(files);
+        let tree = self.put_tree(&files);
         let message = format!("{} (#{number})", pull.title);
-        let id = self.put_commit(CommitRow {
+        let id = self.put_commit(&CommitRow {
             tree,
             parents: vec![base, head],
             message,
@@ -538,13 +513,18 @@ impl Store {
         self.pulls.iter().filter(|pull| pull.open).collect()
     }
 
-    pub fn files_of(&self, commit: &str) -> &Files {
-        &self.trees[&self.commits[commit].tree]
+    pub fn files_of(&self, commit: &str) -> Arc<Files> {
+        self.repository.files(&self.commit(commit).tree).unwrap()
+    }
+
+    /// The mode and the id of a file.
+    pub fn file(&self, commit: &str, path: &str) -> Option<(String, String)> {
+        self.files_of(commit).get(path).cloned()
     }
 
     pub fn content(&self, branch: &str, path: &str) -> String {
-        let (_, blob) = &self.files_of(&self.refs[branch])[path];
-        String::from_utf8_lossy(&self.blobs[blob]).into_owned()
+        let (_, blob) = self.file(&self.refs[branch], path).unwrap();
+        String::from_utf8(self.blob(&blob).unwrap()).unwrap()
     }
 
     pub fn ancestors(&self, commit: &str) -> BTreeSet<String> {
@@ -552,7 +532,7 @@ impl Store {
         let mut next = vec![commit.to_owned()];
         while let Some(id) = next.pop() {
             if seen.insert(id.clone()) {
-                next.extend(self.commits[&id].parents.iter().cloned());
+                next.extend(self.commit(&id).parents.iter().cloned());
             }
         }
         seen
@@ -564,7 +544,7 @@ impl Store {
         let (mut list, mut next) = (Vec::new(), vec![head.to_owned()]);
         while let Some(id) = next.pop() {
             if !known.contains(&id) && !list.contains(&id) {
-                next.extend(self.commits[&id].parents.iter().rev().cloned());
+                next.extend(self.commit(&id).parents.iter().rev().cloned());
                 list.push(id);
             }
         }
@@ -584,7 +564,7 @@ impl Store {
             if known.contains(&id) {
                 return Some(id);
             }
-            next.extend(self.commits[&id].parents.iter().cloned());
+            next.extend(self.commit(&id).parents.iter().cloned());
         }
         None
     }
@@ -596,8 +576,8 @@ impl Store {
             let blob = self.put_blob(content.as_bytes());
             tree.insert((*path).to_owned(), ("100644".to_owned(), blob));
         }
-        let tree = self.put_tree(tree);
-        let id = self.put_commit(CommitRow {
+        let tree = self.put_tree(&tree);
+        let id = self.put_commit(&CommitRow {
             tree,
             parents: Vec::new(),
             message: message.to_owned(),
@@ -613,7 +593,7 @@ impl Store {
         let mut paths = Vec::new();
         for (version, name) in versions.iter().zip(["ours", "old", "theirs"]) {
             let path = directory.path().join(name);
-            std::fs::write(&path, &self.blobs[&(*version)?.1]).unwrap();
+            std::fs::write(&path, self.blob(&(*version)?.1).unwrap()).unwrap();
             paths.push(path);
         }
         let mut git = std::process::Command::new("git");
@@ -647,7 +627,7 @@ impl Store {
 
     /// A branch or a commit, as an outdated read returns it.
     pub fn seen(&mut self, name: &str) -> Option<String> {
-        if self.commits.contains_key(name) {
+        if self.has_commit(name) {
             return Some(name.to_owned());
         }
         if let Some((refs, reads)) = &mut self.stale {

@@ -117,12 +117,12 @@ fn own(
         }
         ("GET", "git") if rest == "blobs" && forgejo => {
             let ids = asked.query("shas").unwrap().split(',');
-            let rows = ids.filter_map(|id| Some(blob(id, "", store.blobs.get(id)?)));
+            let rows = ids.filter_map(|id| Some(blob(id, "", &store.blob(id)?)));
             Some(Reply::json(200, rows.collect()))
         }
         ("GET", "git") if rest.starts_with("commits/") => {
             let id = &rest["commits/".len()..];
-            let known = store.commits.contains_key(id);
+            let known = store.has_commit(id);
             Some(if known {
                 Reply::json(200, commit(store, id))
             } else {
@@ -131,21 +131,20 @@ fn own(
         }
         ("POST", "file-contents") if gitea::is_at_least(store, (1, 24), u32::MAX) => {
             let head = store.seen(asked.query("ref").unwrap())?;
-            let files = store.files_of(&head);
             let paths = asked.body["files"].as_array().unwrap().iter().take(FILES);
             let rows = paths.map(|path| {
                 let path = path.as_str().unwrap();
-                let (_, id) = files.get(path)?;
-                Some(blob(id, path, &store.blobs[id]))
+                let (_, id) = store.file(&head, path)?;
+                Some(blob(&id, path, &store.blob(&id).unwrap()))
             });
             let rows: Vec<Option<Value>> = rows.collect();
             Some(Reply::json(200, json!(rows)))
         }
         ("GET", "contents") => {
             let head = store.seen(asked.query("ref").unwrap_or(store.default_branch))?;
-            let found = store.files_of(&head).get(rest);
+            let found = store.file(&head, rest);
             Some(match found {
-                Some((_, id)) => Reply::json(200, blob(id, rest, &store.blobs[id])),
+                Some((_, id)) => Reply::json(200, blob(&id, rest, &store.blob(&id).unwrap())),
                 None => Reply::json(404, not_found("object does not exist")),
             })
         }
@@ -158,7 +157,7 @@ fn blob(id: &str, path: &str, content: &[u8]) -> Value {
 }
 
 fn commit(store: &Store, id: &str) -> Value {
-    let row = &store.commits[id];
+    let row = &store.commit(id);
     let parents = row.parents.iter().map(|parent| json!({"sha": parent}));
     let person = json!({"name": "Someone", "date": committed(store, id)});
     json!({"sha": id, "parents": parents.collect::<Vec<_>>(),
@@ -168,7 +167,7 @@ fn commit(store: &Store, id: &str) -> Value {
 /// The listing names the commit that it was resolved to.
 fn tree(shared: &Shared, store: &Store, asked: &Asked, name: &str, number: usize) -> Reply {
     let branch = name.strip_prefix("refs/heads/").unwrap_or(name);
-    let known = store.commits.contains_key(name).then(|| name.to_owned());
+    let known = store.has_commit(name).then(|| name.to_owned());
     let Some(id) = known.or_else(|| store.refs.get(branch).cloned()) else {
         return error(404, "sha not found");
     };
@@ -185,7 +184,7 @@ fn tree(shared: &Shared, store: &Store, asked: &Asked, name: &str, number: usize
         .skip((at - 1) * size)
         .take(size)
         .map(|(path, (mode, blob))| {
-            let size = store.blobs[blob].len();
+            let size = store.blob(blob).unwrap().len();
             json!({"path": path, "mode": mode, "type": "blob", "sha": blob, "size": size})
         })
         .collect();

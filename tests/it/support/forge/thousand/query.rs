@@ -277,7 +277,7 @@ impl<'s> Execution<'s> {
                     return None;
                 }
                 let store = self.shared.store(*number);
-                let (mode, blob) = store.files_of(id).get(text("path"))?.clone();
+                let (mode, blob) = store.file(id, text("path"))?;
                 Some(Found::One(Thing::Entry(*number, mode, blob)))
             }
             (Thing::Commit(number, id), name) => self.of_commit(*number, id, name, arguments),
@@ -290,7 +290,7 @@ impl<'s> Execution<'s> {
             }
             (Thing::Blob(number, id), name) => {
                 let store = self.shared.store(*number);
-                let content = &store.blobs[id];
+                let content = &store.blob(id).unwrap();
                 let binary = content.contains(&0);
                 // The documentation of `Blob.isTruncated`; users report the length.
                 let shown = &content[..content.len().min(512_000)];
@@ -335,10 +335,10 @@ impl<'s> Execution<'s> {
             "ref" => branch(text("qualifiedName").strip_prefix("refs/heads/")?),
             "object" => {
                 let oid = text("oid");
-                if store.commits.contains_key(oid) {
+                if store.has_commit(oid) {
                     return Some(Found::One(Thing::Commit(number, oid.to_owned())));
                 }
-                if store.blobs.contains_key(oid) {
+                if store.blob(oid).is_some() {
                     return Some(Found::One(Thing::Blob(number, oid.to_owned())));
                 }
                 let (reference, path) = text("expression").split_once(':')?;
@@ -348,8 +348,8 @@ impl<'s> Execution<'s> {
                     reference
                 };
                 let head = store.refs.get(reference)?;
-                let (_, blob) = store.files_of(head).get(path)?;
-                Some(Found::One(Thing::Blob(number, blob.clone())))
+                let (_, blob) = store.file(head, path)?;
+                Some(Found::One(Thing::Blob(number, blob)))
             }
             "pullRequests" => {
                 let head = arguments.get("headRefName").and_then(Value::as_str);
@@ -386,7 +386,7 @@ impl<'s> Execution<'s> {
     ) -> Option<Found> {
         let leaf = |value: Value| Some(Found::Leaf(value));
         let store = self.shared.store(number);
-        let commit = &store.commits[id];
+        let commit = &store.commit(id);
         match name {
             "message" => leaf(json!(commit.message)),
             "committedDate" => leaf(json!(committed(&store, id))),

@@ -58,21 +58,18 @@ impl Trouble {
     pub fn prepare(self, store: &mut Store, branch: &str) {
         match self {
             Self::Archived => store.archived = true,
-            Self::Empty => {
-                store.refs.clear();
-                store.commits.clear();
-            }
+            Self::Empty => store.refs.clear(),
             Self::Unconfigured => {
                 let head = store.refs["main"].clone();
-                let mut files = store.files_of(&head).clone();
+                let mut files = (*store.files_of(&head)).clone();
                 files.remove("repin.yaml");
-                let tree = store.put_tree(files);
+                let tree = store.put_tree(&files);
                 let commit = super::super::store::CommitRow {
                     tree,
                     parents: vec![head],
                     message: "no configuration".to_owned(),
                 };
-                let id = store.put_commit(commit);
+                let id = store.put_commit(&commit);
                 store.refs.insert("main".to_owned(), id);
             }
             Self::WrongCounts => {
