@@ -933,9 +933,8 @@ fn references_of_another_repository_protect() {
         &[
             ("envs/repin.yaml", theirs),
             ("envs/a.txt", &pin("mirror.example/x", digest("own"))),
-            // No glob ever matched this one.
+            // No glob ever matched this one, and another configuration does not matter.
             ("notes/old.md", &pin(&real.app(), digest("mentioned"))),
-            // In a past file that `files` matches, only pins count.
             (".github/workflows/d.yml", &text("comment")),
         ],
     );
@@ -993,12 +992,7 @@ fn references_of_another_repository_protect() {
     let image = &document["images"][0];
     assert_eq!(
         tags(&image["candidates"]),
-        [
-            "pending-comment",
-            "pending-fleeting",
-            "pending-mentioned",
-            "pending-stale"
-        ],
+        ["pending-fleeting", "pending-stale"],
         "{document}"
     );
     kept(
@@ -1019,13 +1013,15 @@ fn references_of_another_repository_protect() {
     kept(
         &document,
         "pending-own",
-        "pinned in envs/a.txt of a past commit of ",
+        "in envs/a.txt:1 of a past commit of ",
     );
-    kept(
-        &document,
-        "pending-today",
-        "pinned in .github/workflows/d.yml of ",
-    );
+    for (tag, path) in [
+        ("pending-today", ".github/workflows/d.yml"),
+        ("pending-comment", ".github/workflows/d.yml"),
+        ("pending-mentioned", "notes/old.md"),
+    ] {
+        kept(&document, tag, &format!("in {path}:1 of a past commit of "));
+    }
     kept(
         &document,
         "pending-broken",
@@ -1039,9 +1035,7 @@ fn references_of_another_repository_protect() {
         &real,
         &[
             "pending-branch",
-            "pending-comment",
             "pending-fleeting",
-            "pending-mentioned",
             "pending-stale",
             "pending-tag",
         ],
@@ -1105,97 +1099,42 @@ fn every_digest_of_former_places_protects() {
     }
 }
 
-#[test]
-fn former_places_of_another_repository_protect() {
-    let real = with(&["theirs", "today", "head", "nobody"]);
-    let other = Other::new();
-    let theirs = "version: 1\nfiles: ['*.txt']\nplaces: { helm: { files: ['values.yaml'] } }\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
-    let entry = |name: &str| format!("i: {{ repository: x, digest: '{}' }}\n", digest(name));
-    other.commit(
-        "main",
-        &[
-            ("envs/repin.yaml", theirs),
-            ("envs/values.yaml", &entry("theirs")),
-            ("deploy/kustomization.yaml", &entry("today")),
-            // A pin of neither repository.
-            ("values.yaml", &entry("nobody")),
-        ],
-    );
-    other.commit(
-        "main",
-        &[
-            ("envs/values.yaml", "nothing\n"),
-            ("deploy/kustomization.yaml", "nothing\n"),
-            ("values.yaml", "nothing\n"),
-            ("notes", &entry("head")),
-        ],
-    );
-    let there = other.bare();
-    let block = format!("also_pinned_in: [{{ repository: '{}' }}]", there.display());
-    let config = config(&real.registry.host, &block);
-    real.scene
-        .write("deploy/kustomization.yaml", "images: []\n");
-    real.scene.write(
-        "repin.yaml",
-        config + "places: { kustomize: { files: ['deploy/*.yaml'] } }\n",
-    );
-    real.scene.commit("places");
-    let document = real.scene.prune(&[], 0);
-    assert_eq!(
-        tags(&document["images"][0]["candidates"]),
-        ["pending-nobody", "pending-stale"],
-        "{document}"
-    );
-    for (tag, place) in [
-        (
-            "pending-theirs",
-            "in envs/values.yaml:1 of a past commit of ",
-        ),
-        (
-            "pending-today",
-            "in deploy/kustomization.yaml:1 of a past commit of ",
-        ),
-        ("pending-head", "in notes:1 on main of "),
-    ] {
-        kept(&document, tag, place);
+/// Commits these files to this repository, and then their deletion.
+fn past(real: &Real, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        real.scene.write(path, text);
     }
+    real.scene.commit("as it was");
+    for (path, _) in files {
+        fs::remove_file(real.scene.path().join(path)).unwrap();
+    }
+    real.scene.commit("as it is");
 }
 
 #[test]
-fn panicking_glob_of_another_repository_protects() {
+fn panicking_glob_of_the_past_protects() {
     let real = with(&["beside", "apart"]);
-    let other = Other::new();
     let glob = format!("{}{}", "{a,".repeat(200), "}".repeat(200));
     let theirs = format!(
         "version: 1\nfiles: ['{glob}']\nimages: {{ theirs: {{ repository: mirror.example/x, pins: 1 }} }}\n"
     );
     let text = |name: &str| format!("digest: {}\n", digest(name));
-    other.commit(
-        "main",
+    past(
+        &real,
         &[
             ("odd/repin.yaml", &theirs),
             ("odd/README", &text("beside")),
             ("README", &text("apart")),
         ],
     );
-    other.commit(
-        "main",
-        &[("odd/README", "nothing\n"), ("README", "nothing\n")],
-    );
-    let there = other.bare();
-    also(&real, &format!("repository: '{}'", there.display()));
     let document = deletes(&real, &["pending-apart", "pending-stale"]);
-    kept(
-        &document,
-        "pending-beside",
-        "in odd/README:1 of a past commit of ",
-    );
+    let says = "in odd/README:1 of a past commit of this repository";
+    kept(&document, "pending-beside", says);
 }
 
 #[test]
-fn oversized_file_of_another_repository_protects() {
+fn oversized_file_of_the_past_protects() {
     let real = with(&["large", "small"]);
-    let other = Other::new();
     let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
     let small = format!("digest: {}\n", digest("small"));
     let large = format!(
@@ -1203,63 +1142,17 @@ fn oversized_file_of_another_repository_protects() {
         " ".repeat(16 * 1024 * 1024),
         digest("large")
     );
-    other.commit(
-        "main",
+    past(
+        &real,
         &[
-            ("repin.yaml", theirs),
-            ("large.txt", &large),
-            ("small.txt", &small),
+            ("was/repin.yaml", theirs),
+            ("was/large.txt", &large),
+            ("was/small.txt", &small),
         ],
     );
-    other.commit(
-        "main",
-        &[("large.txt", "nothing\n"), ("small.txt", "nothing\n")],
-    );
-    also(&real, &format!("repository: '{}'", other.bare().display()));
     let document = deletes(&real, &["pending-small", "pending-stale"]);
-    kept(
-        &document,
-        "pending-large",
-        "in large.txt of a past commit of ",
-    );
-}
-
-#[test]
-fn configurations_of_another_repository_count_under_both_names() {
-    let real = with(&["usual", "same"]);
-    let other = Other::new();
-    let theirs = "version: 1\nfiles: ['*.txt']\nimages: { theirs: { repository: mirror.example/x, pins: 1 } }\n";
-    let pin = |name: &str| format!("image: mirror.example/x@{}\n", digest(name));
-    // The usual name, and that of this configuration.
-    other.commit(
-        "main",
-        &[
-            ("a/repin.yaml", theirs),
-            ("a/x.txt", &pin("usual")),
-            ("b/ops.yaml", theirs),
-            ("b/x.txt", &pin("same")),
-        ],
-    );
-    other.commit(
-        "main",
-        &[("a/x.txt", "nothing\n"), ("b/x.txt", "nothing\n")],
-    );
-    also(&real, &format!("repository: '{}'", other.bare().display()));
-    real.scene.git(&["mv", "repin.yaml", "ops.yaml"]);
-    real.scene.commit("another name");
-    let document = real.scene.prune(&["--config", "ops.yaml"], 0);
-    let image = &document["images"][0];
-    assert_eq!(tags(&image["candidates"]), ["pending-stale"], "{document}");
-    kept(
-        &document,
-        "pending-usual",
-        "pinned in a/x.txt of a past commit of ",
-    );
-    kept(
-        &document,
-        "pending-same",
-        "pinned in b/x.txt of a past commit of ",
-    );
+    let says = "in was/large.txt of a past commit of this repository";
+    kept(&document, "pending-large", says);
 }
 
 /// Pushes the commit of the other repository right before the second query of the remote.
@@ -1295,12 +1188,11 @@ fn another_repository_is_reread_before_deletions() {
     assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-stale"]);
 }
 
-/// Split pins of the past, by the places of the other repository and by those of here, and a file
-/// next to an unreadable configuration with any name.
+/// Split pins of the past, by the places of another set and by those of this one, and a file next to an
+/// unreadable configuration with any name.
 #[test]
-fn split_pins_of_another_repository_protect() {
+fn split_pins_of_the_past_protect() {
     let real = with(&["theirs", "ours", "beside", "apart"]);
-    let other = Other::new();
     let split = |name: &str, repository: &str| {
         let digest = digest(name);
         format!("images:\n- name: x\n  newName: {repository}\n  digest: {digest}\n")
@@ -1310,8 +1202,11 @@ fn split_pins_of_another_repository_protect() {
         "version: 1\nfiles: ['*.txt']\nimages: {{ theirs: {{ repository: mirror.example/x, pins: 1 }} }}\n{place}"
     );
     let text = |name: &str| format!("digest: {}\n", digest(name));
-    other.commit(
-        "main",
+    real.scene.write("k/here.yaml", "images: []\n");
+    let config = config(&real.registry.host, "") + place;
+    real.scene.write("repin.yaml", config);
+    past(
+        &real,
         &[
             ("a/repin.yaml", &theirs),
             ("a/k/prod.yaml", &split("theirs", "mirror.example/x")),
@@ -1321,40 +1216,15 @@ fn split_pins_of_another_repository_protect() {
             ("README", &text("apart")),
         ],
     );
-    let nothing = "images: []\n";
-    other.commit(
-        "main",
-        &[
-            ("a/k/prod.yaml", nothing),
-            ("k/prod.yaml", nothing),
-            ("odd/README", nothing),
-            ("README", nothing),
-        ],
-    );
-    let block = format!(
-        "also_pinned_in: [{{ repository: '{}' }}]",
-        other.bare().display()
-    );
-    let config = config(&real.registry.host, &block) + place;
-    real.scene.write("k/here.yaml", nothing);
-    real.scene.write("repin.yaml", config);
-    real.scene.commit("another repository");
     let document = deletes(&real, &["pending-apart", "pending-stale"]);
-    kept(
-        &document,
-        "pending-theirs",
-        "in a/k/prod.yaml:4 of a past commit of ",
-    );
-    kept(
-        &document,
-        "pending-ours",
-        "in k/prod.yaml:4 of a past commit of ",
-    );
-    kept(
-        &document,
-        "pending-beside",
-        "in odd/README:1 of a past commit of ",
-    );
+    for (tag, place) in [
+        ("pending-theirs", "in a/k/prod.yaml:4 of a past commit of "),
+        ("pending-beside", "in odd/README:1 of a past commit of "),
+    ] {
+        kept(&document, tag, place);
+    }
+    let places = "in a file matched by `places`, in the history of origin/main";
+    kept(&document, "pending-ours", places);
 }
 
 /// A read error is not treated as a missing file.

@@ -6,9 +6,9 @@
 //! deployed, and an image may have had another repository. If a configuration cannot be read, its files and
 //! images are unknown, so every digest in the files of its directory is protected.
 //!
-//! Other repositories that pin the same images: the digests and tags in files at their heads, and every
-//! set that was ever pinned or promoted there. Without any configuration, every digest in every file that
-//! a commit ever contained.
+//! Other repositories that pin the same images: the digests and tags in files at their heads, every digest in every
+//! file that a commit ever contained, and every revision that was ever promoted there. Their configurations need not
+//! list all files with pins.
 //!
 //! Each repository is fetched completely into a scratch repository, and its past is read as that of this
 //! repository is.
@@ -112,7 +112,7 @@ struct PinRules {
     places: HashMap<(Vec<u8>, String), usize>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
-    /// Whether any file may contain pins, in any format, because another repository has no configuration that lists them.
+    /// Whether any file may contain pins, in any format: no configuration of another repository need list them.
     any_file: bool,
 }
 
@@ -134,7 +134,6 @@ impl PinRules {
             if !is_config_file_of(file, &config.set_path) {
                 continue;
             }
-            rules.any_file = false;
             let directory = &path[..memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1)];
             // The default names of a set depend on its path.
             let current = SetPath::new(file).ok().map(|set_path| Config {
