@@ -1001,6 +1001,23 @@ fn sources_prefer_flag_then_environment() {
 }
 
 #[test]
+fn unused_source_is_named() {
+    let world = world();
+    let promote = |source: &str| {
+        let ran = world.run(&[&PROMOTE[..], &["--source", source]].concat());
+        ran.exits(0).stderr
+    };
+    let text = "no repository that was read begins with `ghcr.io/acne`";
+    let warned = promote("ghcr.io/acne=oci:images");
+    assert_eq!(warned.matches(text).count(), 1, "{warned}");
+    let quiet = promote("ghcr.io/acme=oci:images");
+    assert!(!quiet.contains("changed nothing"), "{quiet}");
+    // Nothing is read of images.
+    let scan = world.run(&["scan", "--source", "ghcr.io/acne=oci:images"]);
+    assert!(!scan.stderr.contains("changed nothing"), "{}", scan.stderr);
+}
+
+#[test]
 fn the_users_template_makes_the_body() {
     let world = world();
     world.write(

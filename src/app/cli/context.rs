@@ -100,6 +100,16 @@ impl Context {
         }
     }
 
+    /// Warns about each `--source` whose prefix no repository has that was read.
+    pub(super) fn warn_of_unused_sources(&self) {
+        for mapping in self.services.unused_mappings() {
+            let prefix = plain(&mapping.prefix.to_string());
+            self.output.warn(&format!(
+                "`--source {prefix}=` changed nothing: no repository that was read begins with `{prefix}`"
+            ));
+        }
+    }
+
     /// Loads the configuration of `--config`, or the nearest one.
     pub(super) fn load(&mut self) -> Result<Config, Errors> {
         let config = self.read()?;

@@ -33,7 +33,7 @@ use crate::{
     git::{self, Authorities, Connections, Git, GitError},
     oci::{
         date,
-        registry::{Mapping, Registries, Settings, Source, Sources},
+        registry::{Lookups, Mapping, Registries, Settings, Source, Sources},
     },
 };
 
@@ -57,6 +57,7 @@ pub(crate) struct Services {
     pub interruption: Arc<Interruption>,
     /// The mappings of the command line, and those of `REPIN_SOURCES`.
     mappings: [Vec<Mapping>; 2],
+    lookups: Lookups,
     settings: Settings,
     registries: OnceCell<Result<Registries, Errors>>,
     pub(super) resolved_tags: TagCache,
@@ -100,6 +101,7 @@ impl Services {
             has_short_waits: false,
             interruption,
             mappings: [mappings, settings::mappings(&environment)?],
+            lookups: Lookups::default(),
             settings: settings::registries(&environment)?,
             forge_deadline: settings::forge_deadline(&environment)?,
             forge_times: ServerTimes::default(),
@@ -130,14 +132,20 @@ impl Services {
             .chain([&config.sources])
             .cloned()
             .collect();
-        Ok(Sources::new(mappings, self.registries(config)?).keeping_manifests())
+        let sources = Sources::new(mappings, self.registries(config)?);
+        Ok(sources.keeping_manifests().recorded_in(&self.lookups))
+    }
+
+    /// The mappings of the command line that selected no source although repositories were read.
+    pub(crate) fn unused_mappings(&self) -> Vec<&Mapping> {
+        self.lookups.unused(&self.mappings[0])
     }
 
     /// The sources of images without a configuration.
     pub(crate) fn sources_without_config(&self) -> Result<Sources, Errors> {
         let registries = Registries::new(self.settings.clone());
         let registries = registries.map_err(|error| usage(error.to_string()))?;
-        Ok(Sources::new(self.mappings.to_vec(), registries))
+        Ok(Sources::new(self.mappings.to_vec(), registries).recorded_in(&self.lookups))
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {

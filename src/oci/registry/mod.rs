@@ -15,11 +15,12 @@ pub(crate) mod remote;
 pub(crate) mod resolve;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     io::{self, Read, Take},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -346,6 +347,29 @@ pub(crate) struct Sources {
     registries: Registries,
     memory: MemoryLimit,
     keeps_manifests: bool,
+    lookups: Lookups,
+}
+
+/// The prefixes that selected the source of a repository; clones share the record.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lookups(Arc<Mutex<Option<BTreeSet<Prefix>>>>);
+
+impl Lookups {
+    fn record(&self, mapping: Option<&Mapping>) {
+        let mut prefixes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let prefixes = prefixes.get_or_insert_default();
+        prefixes.extend(mapping.map(|mapping| mapping.prefix.clone()));
+    }
+
+    /// The mappings that selected no source although repositories were read.
+    pub(crate) fn unused<'m>(&self, mappings: &'m [Mapping]) -> Vec<&'m Mapping> {
+        let prefixes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(prefixes) = &*prefixes else {
+            return Vec::new();
+        };
+        let unused = |mapping: &&Mapping| !prefixes.contains(&mapping.prefix);
+        mappings.iter().filter(unused).collect()
+    }
 }
 
 /// The error for a repository without a source.
@@ -364,6 +388,15 @@ impl Sources {
             registries,
             memory: MemoryLimit::default(),
             keeps_manifests: false,
+            lookups: Lookups::default(),
+        }
+    }
+
+    /// The same sources, which record the prefixes that select them.
+    pub(crate) fn recorded_in(self, lookups: &Lookups) -> Self {
+        Self {
+            lookups: lookups.clone(),
+            ..self
         }
     }
 
@@ -408,11 +441,11 @@ impl Sources {
     /// The longest mapping of `repository` in the strongest layer that has one, and the remaining
     /// part of the repository.
     pub(crate) fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
-        let (mapping, rest) = self
-            .layers
-            .iter()
-            .find_map(|layer| Mapping::longest(layer, repository))?;
-        Some((&mapping.location, rest))
+        let mut layers = self.layers.iter();
+        let found = layers.find_map(|layer| Mapping::longest(layer, repository));
+        self.lookups
+            .record(found.as_ref().map(|(mapping, _)| *mapping));
+        found.map(|(mapping, rest)| (&mapping.location, rest))
     }
 }
 
