@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is measured unless paths are given: all that decides what changes, and whether.
-pub const MODULES: [&str; 18] = [
+pub const MODULES: [&str; 24] = [
     "src/core/apply/",
     "src/core/checks/",
     "src/core/plan/",
@@ -31,9 +31,15 @@ pub const MODULES: [&str; 18] = [
     "src/app/workflow/",
     "src/core/configurations.rs",
     "src/git/commit.rs",
+    "src/git/connection.rs",
     "src/git/location.rs",
     "src/git/merge.rs",
+    "src/git/mirror.rs",
     "src/git/promoted_branch.rs",
+    "src/git/publish.rs",
+    "src/git/push.rs",
+    "src/forge/gitlab/",
+    "src/forge/refused_push.rs",
 ];
 
 /// The copy.
