@@ -200,7 +200,8 @@ pub(crate) fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<C
 }
 
 /// Parses a configuration from history for its files and pins: its variables are never passed to
-/// another process, so they are not restricted.
+/// another process, so they are not restricted. What concerns neither files nor pins is not read, because other versions
+/// may have other keys there.
 pub(crate) fn parse_past(
     source: &SourceText,
     root: &Path,
@@ -210,8 +211,19 @@ pub(crate) fn parse_past(
     read(problems.with_root(root, set).past())
 }
 
+/// The keys of a past configuration that concern neither files nor pins.
+const WITHOUT_PINS: [&str; 3] = ["fleet", "rehearse", "report"];
+
 fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
-    let tree = problems.tree();
+    let mut tree = problems.tree();
+    if problems.is_past()
+        && let Some(Value::Map(entries)) = tree.as_mut().map(|tree| &mut tree.value)
+    {
+        let ignored = |key: &Key| WITHOUT_PINS.contains(&key.text.as_str());
+        for (_, node) in entries.iter_mut().filter(|(key, _)| ignored(key)) {
+            node.value = Value::Map(Vec::new());
+        }
+    }
     let span = Span { start: 0, end: 0 };
     if tree.is_none() && !problems.has_problems() {
         problems.report(span, "the configuration is empty");
