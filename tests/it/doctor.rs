@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// Every line that there is, in order.
-const CODES: [&str; 23] = [
+const CODES: [&str; 24] = [
     "configuration",
     "files",
     "repository",
@@ -27,6 +27,7 @@ const CODES: [&str; 23] = [
     "remote",
     "rehearsal",
     "sync_push",
+    "other_repositories",
     "lock",
     "journal",
     "engine",
@@ -472,7 +473,7 @@ fn unreported_permissions_are_skipped_not_guessed() {
             fake.store().installation = true;
         }
         let rows = fails(&world, &ENV, 0, &[]);
-        for code in &CODES[15..20] {
+        for code in &CODES[16..21] {
             let (status, reason) = line(&rows, code);
             assert_eq!(status, "skip", "{kind:?} {code}: {reason}");
         }

@@ -894,6 +894,16 @@ impl Other {
     }
 }
 
+/// Checks the line of `doctor` about other repositories.
+fn diagnosed(real: &Real, status: &str, says: &str) {
+    let document = real.scene.run(&["doctor", "--format", "json"]).json();
+    let mut rows = document["checks"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["code"] == "other_repositories");
+    let row = row.unwrap();
+    assert_eq!(row["status"], status, "{row}");
+    assert!(row["detail"].as_str().unwrap().contains(says), "{row}");
+}
+
 /// The configuration with another repository.
 pub fn also(real: &Real, entry: &str) {
     let block = format!("also_pinned_in: [{{ {entry} }}]");
@@ -1332,6 +1342,7 @@ fn another_repository_that_cannot_be_read_refuses() {
         let document = refused(&real, 3, code);
         let message = document["images"][0]["refused"].as_str().unwrap();
         assert!(message.contains(says), "{message}");
+        diagnosed(&real, "fail", says);
     }
     other.commit("main", &[("x", "1")]);
     other.commit("main", &[("x", "2")]);
@@ -1340,6 +1351,14 @@ fn another_repository_that_cannot_be_read_refuses() {
         &format!("repository: '{there}', branches: [main, other]"),
     );
     refused(&real, 3, "unavailable");
+    diagnosed(&real, "fail", "the branch other");
+    also(
+        &real,
+        &format!("repository: '{there}', branches: [main], token_env: NO_SUCH_TOKEN"),
+    );
+    diagnosed(&real, "fail", "NO_SUCH_TOKEN");
+    also(&real, &format!("repository: '{there}', branches: [main]"));
+    diagnosed(&real, "pass", &there.to_string());
     // A shallow clone does not have all former pins, although one of its branches is complete.
     let shallow = tempfile::tempdir().unwrap();
     git(

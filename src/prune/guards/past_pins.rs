@@ -287,6 +287,42 @@ pub(crate) struct RepositoryAccess {
     pub scratch: PathBuf,
 }
 
+impl RepositoryAccess {
+    /// Checks that the repository can be read, and that it has the branches that count. Fetches nothing.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let other = OtherRepository::open(self)?;
+        let args = ["--quiet", "--heads", "--end-of-options", &self.remote.url];
+        let listed = other.run("ls-remote", &args);
+        let listed = listed.map_err(|error| other.unreadable(&error))?;
+        let listed = String::from_utf8_lossy(&listed);
+        let has_branch = |name: &String| {
+            let reference = format!("refs/heads/{name}");
+            let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
+            lines.any(|(_, listed)| listed == reference)
+        };
+        let branches = self.entry.branches.iter().flatten();
+        let missing: Vec<_> = branches.filter(|name| !has_branch(name)).collect();
+        if missing.is_empty() && !listed.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = missing.iter().map(|name| name.as_str()).collect();
+        let lacks = if names.is_empty() {
+            "any branch".to_owned()
+        } else {
+            format!("the branch {}", names.join(", "))
+        };
+        Err(self.lacks(&lacks))
+    }
+
+    fn lacks(&self, what: &str) -> Error {
+        let message = format!(
+            "{}: {} does not have {what}",
+            self.key, self.entry.repository
+        );
+        Error::new(Class::Unavailable, Code::UNAVAILABLE, message)
+    }
+}
+
 /// A fetched repository and the references that were read.
 pub(super) struct OtherRepository {
     access: RepositoryAccess,
@@ -366,16 +402,21 @@ impl OtherRepository {
         let mut args: Vec<&str> = options.to_vec();
         args.push(&self.access.remote.url);
         args.extend(refspecs.iter().map(String::as_str));
-        let fetch = |remote: &Remote| self.git.run_checked("fetch", &args, Some(remote));
+        self.run("fetch", &args).map(drop)
+    }
+
+    /// Runs a command of git that connects to the repository.
+    fn run(&self, command: &'static str, args: &[&str]) -> Result<Vec<u8>, GitError> {
+        let run = |remote: &Remote| self.git.run_checked(command, args, Some(remote));
         let RepositoryAccess { remote, login, .. } = &self.access;
         let routes = Routes::new(remote.clone(), remote.with_login(login.clone()));
-        let mut fetched = fetch(&routes.first);
-        if let Err(error) = &fetched
+        let mut done = run(&routes.first);
+        if let Err(error) = &done
             && let Some(remote) = routes.after(error)
         {
-            fetched = fetch(&remote);
+            done = run(&remote);
         }
-        fetched.map(drop)
+        done
     }
 
     /// Checks that something was fetched, with its history.
@@ -384,8 +425,7 @@ impl OtherRepository {
         let repository = &entry.repository;
         // git reports a missing branch itself.
         if self.tips.is_empty() {
-            let message = format!("{key}: {repository} does not have any branch");
-            return Err(Error::new(Class::Unavailable, Code::UNAVAILABLE, message));
+            return Err(self.access.lacks("any branch"));
         }
         if Git::open(&self.access.scratch)?.is_shallow() {
             let message = format!("{key}: {repository} is itself a shallow clone");

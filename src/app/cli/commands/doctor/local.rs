@@ -8,7 +8,9 @@ use crate::{
         cli::context::Context,
         report::doctor::DoctorRow,
         workflow::{
-            self, BranchRole, HistoryBranch, sync_repository,
+            self, Access, BranchRole, HistoryBranch, no_token_error,
+            repository_sets::named_repositories,
+            sync_repository,
             trust::{self, Trust},
         },
     },
@@ -346,6 +348,35 @@ pub(super) fn secrets(config: &Config, skip: bool, cx: &Context) -> Vec<DoctorRo
         rows.push(DoctorRow::not_configured(Code::SECRET, "token_env"));
     }
     rows
+}
+
+/// Whether git reads the other repositories that pin the images, and those of stages.
+pub(super) fn other_repositories(
+    config: &Config,
+    git: Option<&Git>,
+    skip: bool,
+    cx: &Context,
+) -> DoctorRow {
+    let code = Code::OTHER_REPOSITORIES;
+    let named = match named_repositories(&[config], git, &cx.services) {
+        Ok(Access::Granted(named)) => named,
+        Ok(Access::NoToken(reason)) if skip => return DoctorRow::skip(code, reason),
+        Ok(Access::NoToken(reason)) => {
+            return DoctorRow::error(code, "", no_token_error(&reason).by_cause().swap_remove(0));
+        }
+        Err(errors) => return DoctorRow::error(code, "", errors.by_cause().swap_remove(0)),
+    };
+    let mut names = Vec::new();
+    for repository in &named {
+        if let Err(error) = repository.access.check() {
+            return DoctorRow::error(code, "", error);
+        }
+        names.push(repository.access.entry.repository.as_str());
+    }
+    if names.is_empty() {
+        return DoctorRow::not_configured(code, "prune.also_pinned_in");
+    }
+    DoctorRow::pass(code, format!("git reads {}", names.join(", ")))
 }
 
 /// The rows about the trusted roots of the policy and the validity of their authorities.

@@ -161,6 +161,8 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
     rows.push(local::sync_push(config, git.as_ref(), cx));
+    let others = local::other_repositories(config, git.as_ref(), skip, cx);
+    rows.push(others);
     rows.extend(local::state(&config.root, &config.option));
     rows.push(local::engine(Some(config), cx));
     rows.extend(local::secrets(config, skip, cx));
@@ -177,6 +179,7 @@ fn without_configuration(errors: &Errors, cx: &Context) -> Vec<DoctorRow> {
     let (_, lines) = local::repository(&root, None, cx);
     rows.extend(lines);
     rows.push(DoctorRow::without_configuration(Code::SYNC_PUSH));
+    rows.push(DoctorRow::without_configuration(Code::OTHER_REPOSITORIES));
     rows.extend(local::state(&root, &option));
     rows.push(local::engine(None, cx));
     let local = [Code::SECRET, Code::TRUSTED_ROOT, Code::FORGE, Code::TOKEN];
