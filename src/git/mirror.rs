@@ -256,6 +256,11 @@ impl Mirror {
         &self.remote
     }
 
+    #[cfg(test)]
+    pub(super) fn set_program(&mut self, program: &str) {
+        self.git.program = program.into();
+    }
+
     /// The names of the branches that were fetched, with those that were missing.
     pub(crate) fn fetched(&self) -> Vec<String> {
         self.heads.keys().cloned().collect()

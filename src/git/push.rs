@@ -114,10 +114,8 @@ impl Git {
         let script = script(new, &people, &reference);
         let args = ["--quiet", "--force", "--done", "--date-format=raw"].map(Into::into);
         let mut running = self.start("fast-import", &args, Mode::Input)?;
-        let mut stdin = running.stdin()?;
         // git closes the pipe if it fails; the exit code reports the failure.
-        let _ = stdin.write_all(&script);
-        drop(stdin);
+        let _ = running.stdin()?.write_all(&script);
         let mut printed = Vec::new();
         let read = running.stdout()?.read_to_end(&mut printed);
         read.map_err(|error| running.io(error))?;
@@ -178,7 +176,6 @@ fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -
     for NewFile { old_content, .. } in &new.files {
         text.extend(format!("blob\ndata {}\n", old_content.len()).bytes());
         text.extend(old_content);
-        text.push(b'\n');
     }
     let commit = format!(
         "commit {reference}\nmark :1\nauthor {author} {time}\ncommitter {committer} {time}\ndata {}\n{}\nfrom {}\n",
@@ -194,7 +191,6 @@ fn script(new: &NewCommit, [author, committer]: &[String; 2], reference: &str) -
         text.extend(quoted(file.path.as_bytes()));
         text.extend(format!("\ndata {}\n", file.content.len()).bytes());
         text.extend(&file.content);
-        text.push(b'\n');
     }
     text.extend(b"get-mark :1\n");
     // The reference is only a name for git-fast-import: it is not written, because it is deleted before the end.
@@ -264,12 +260,9 @@ impl Git {
 impl Mirror {
     /// Makes all updates on the server, or none. The first one determines the outcome.
     pub(crate) fn push(&mut self, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
-        let pushed = self.git().push(FORGE, self.remote(), updates)?;
-        if pushed == Pushed::Done {
-            self.complete
-                .extend(updates.iter().filter_map(|update| update.new));
-        }
-        Ok(pushed)
+        self.complete
+            .extend(updates.iter().filter_map(|update| update.new));
+        self.git().push(FORGE, self.remote(), updates)
     }
 
     /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
@@ -353,15 +346,145 @@ fn pushed(output: &Output, updates: &[RefUpdate]) -> Result<Pushed, GitError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::{fs, path::Path, process::Command};
 
     use super::*;
-    use crate::git::tests::git;
+    use crate::git::{Connections, tests::git};
+
+    /// A commit that changes the content of `f` from `old` to `new`, each with the end of its line.
+    fn change(parent: ObjectId, [old, new]: [&str; 2]) -> NewCommit {
+        NewCommit {
+            parent,
+            message: "promote\n\nRepin-Set: a\n".to_owned(),
+            files: vec![NewFile {
+                path: "f".to_owned(),
+                mode: "100644".to_owned(),
+                old_content: old.as_bytes().to_vec(),
+                old: String::new(),
+                new: String::new(),
+                content: new.as_bytes().to_vec(),
+            }],
+            seconds: 1_800_000_000,
+            is_signed: false,
+        }
+    }
+
+    /// A repository with a commit of `f`.
+    fn repository() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        git(root, &["init", "-q", "-b", "main"]);
+        fs::write(root.join("f"), "old").unwrap();
+        git(root, &["add", "f"]);
+        git(root, &["commit", "-q", "-m", "x"]);
+        directory
+    }
+
+    fn remote(server: &Path) -> Remote {
+        Remote {
+            url: format!("file://{}", server.display()),
+            login: None,
+        }
+    }
+
+    /// A change from `old` to `new`.
+    fn update(branch: &str, old: ObjectId, new: ObjectId) -> RefUpdate {
+        RefUpdate {
+            branch: branch.to_owned(),
+            old: Some(old),
+            new: Some(new),
+        }
+    }
+
+    fn tips(server: &Path) -> Vec<u8> {
+        git(server, &["for-each-ref", "refs/heads/"])
+    }
+
+    #[test]
+    fn updates_are_made_together_or_not_at_all() {
+        let (own, server) = (repository(), tempfile::tempdir().unwrap());
+        let url = format!("file://{}", own.path().display());
+        git(server.path(), &["clone", "-q", "--bare", &url, "."]);
+        git(server.path(), &["branch", "a"]);
+        git(server.path(), &["branch", "b"]);
+        let remote = remote(server.path());
+        git(own.path(), &["remote", "add", "origin", &remote.url]);
+        let own = Git::open(own.path()).unwrap();
+        let old = own.head().unwrap().tip;
+        let new = own.make_commit(&change(old, ["old", "new"])).unwrap();
+        let push = |updates: &[RefUpdate]| own.push("origin", &remote, updates);
+        let before = tips(server.path());
+        // Somebody moved the second branch.
+        let stale = [update("a", old, new), update("b", new, new)];
+        assert_eq!(push(&stale).unwrap(), Pushed::BaseMoved);
+        assert_eq!(tips(server.path()), before);
+        // A server that cannot do that accepts one update.
+        git(
+            server.path(),
+            &["config", "receive.advertiseAtomic", "false"],
+        );
+        let both = [update("a", old, new), update("b", old, new)];
+        let refused = push(&both);
+        assert!(!matches!(refused, Ok(Pushed::Done)), "{refused:?}");
+        assert_eq!(tips(server.path()), before);
+        assert_eq!(push(&both[..1]).unwrap(), Pushed::Done);
+        assert_ne!(tips(server.path()), before);
+    }
+
+    #[test]
+    fn pushed_commit_needs_no_fetch() {
+        let (own, server) = (repository(), tempfile::tempdir().unwrap());
+        let url = format!("file://{}", own.path().display());
+        git(server.path(), &["clone", "-q", "--bare", &url, "."]);
+        let own = Git::open(own.path()).unwrap();
+        let directory = own.own_directory().unwrap().join("forge");
+        let (remote, connections) = (remote(server.path()), Connections::default());
+        let mut mirror = Mirror::open(&directory, Some(&own), remote, connections).unwrap();
+        assert_eq!(mirror.listed(&[]).unwrap(), BTreeMap::new());
+        let old = own.head().unwrap().tip;
+        let new = mirror.git().make_commit(&change(old, ["old", "new"]));
+        let new = new.unwrap();
+        let pushed = mirror.push(&[update("main", old, new)]).unwrap();
+        assert_eq!(pushed, Pushed::Done);
+        mirror.set_program("/nowhere/git");
+        mirror.fetch_commit("main", &new, false).unwrap();
+        assert_eq!(mirror.head("main"), Some(new));
+    }
+
+    #[test]
+    fn message_of_a_failed_commit_is_that_of_git() {
+        let own = repository();
+        let own = Git::open(own.path()).unwrap();
+        let old = own.head().unwrap().tip;
+        let missing = ObjectId::parse("1".repeat(40).as_bytes()).unwrap();
+        let error = own.make_commit(&change(missing, ["old", "new"]));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&missing.to_string()), "{error}");
+        // Contents need not end with a line.
+        let commit = own.make_commit(&change(old, ["old", "new"])).unwrap();
+        let shown = own.output("show", &[format!("{commit}:f")]).unwrap();
+        assert_eq!(shown, b"new");
+    }
+
+    /// The summary is that of git's `transport.c`, `REF_STATUS_EXPECTING_REPORT`.
+    #[test]
+    fn push_without_a_report_is_unsure() {
+        let id = |digit: &str| ObjectId::parse(digit.repeat(40).as_bytes()).unwrap();
+        let line =
+            "!\trefs/heads/x:refs/heads/x\t[remote failure] (remote failed to report status)\n";
+        let output = Output {
+            code: Some(1),
+            stdout: line.as_bytes().to_vec(),
+            stderr: String::new(),
+        };
+        let pushed = pushed(&output, &[update("x", id("1"), id("2"))]).unwrap();
+        assert!(matches!(pushed, Pushed::Unsure(_)), "{pushed:?}");
+    }
 
     /// A signature by a key of ssh, which git verifies.
     #[test]
     fn commit_is_signed_by_the_key_of_the_user() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = repository();
         let root = directory.path();
         let key = root.join("key");
         let generated = Command::new("ssh-keygen")
@@ -371,11 +494,6 @@ mod tests {
         assert!(generated.unwrap().success());
         let public = fs::read_to_string(key.with_extension("pub")).unwrap();
         fs::write(root.join("signers"), format!("ada@example.com {public}")).unwrap();
-        git(root, &["init", "-q"]);
-        fs::write(root.join("f"), "old\n").unwrap();
-        git(root, &["add", "f"]);
-        let name = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-        git(root, &[&name[..], &["commit", "-q", "-m", "x"]].concat());
         let signers = root.join("signers").display().to_string();
         for (setting, value) in [
             ("user.name", "Ada"),
@@ -388,20 +506,9 @@ mod tests {
         }
         let own = Git::open(root).unwrap();
         let parent = own.head().unwrap().tip;
-        let files = vec![NewFile {
-            path: "f".to_owned(),
-            mode: "100644".to_owned(),
-            old_content: b"old\n".to_vec(),
-            old: String::new(),
-            new: String::new(),
-            content: b"new\n".to_vec(),
-        }];
         let mut new = NewCommit {
-            parent,
-            message: "promote\n\nRepin-Set: a\n".to_owned(),
-            files,
-            seconds: 1_800_000_000,
             is_signed: true,
+            ..change(parent, ["old", "new\n"])
         };
         let commit = own.make_commit(&new).unwrap().to_string();
         git(root, &["verify-commit", &commit]);
