@@ -158,9 +158,6 @@ impl Mirror {
     /// Removes references to commits that the clone has collected since the last run: while they exist, git refuses to fetch.
     fn remove_lost(&mut self) -> Result<(), GitError> {
         let fetched = self.git.tips_below(FETCHED)?;
-        if fetched.is_empty() {
-            return Ok(());
-        }
         let tips: Vec<_> = fetched.values().copied().collect();
         let lost = self.git.missing(&tips)?;
         for (name, _) in fetched.iter().filter(|(_, tip)| lost.contains(tip)) {
@@ -807,10 +804,142 @@ mod tests {
             git(clone.path(), &["fetch", "-q", "origin"]);
             git(clone.path(), &["reflog", "expire", "--expire=now", "--all"]);
             git(clone.path(), &["gc", "-q", "--prune=now"]);
+            // Only the server has these.
+            change(server.path(), 9);
+            side(10);
             let mut mirror = mirror_of(clone.path(), server.path());
             let new = fetched(&mut mirror, other);
             assert!(new.is_some() && new != old, "{other}");
+            let (commits, _) = history(&mirror, &new.unwrap());
+            assert_eq!(commits, if other == "main" { 2 } else { 3 }, "{other}");
+            let kept = mirror.git().tips_below(FETCHED).unwrap();
+            assert_eq!(kept.into_values().collect::<Vec<_>>(), [new.unwrap()]);
         }
+    }
+
+    #[test]
+    fn commit_that_the_clone_collected_is_fetched_again() {
+        let server = server(1);
+        git(server.path(), &["checkout", "-q", "-b", "side"]);
+        change(server.path(), 7);
+        let clone = cloned(server.path(), &[]);
+        git(clone.path(), &["checkout", "-q", "--detach", "HEAD^"]);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        let tip = fetched(&mut mirror, "side").unwrap();
+        drop(mirror);
+        git(clone.path(), &["branch", "-D", "side"]);
+        git(
+            clone.path(),
+            &["update-ref", "-d", "refs/remotes/origin/HEAD"],
+        );
+        git(
+            clone.path(),
+            &["update-ref", "-d", "refs/remotes/origin/side"],
+        );
+        git(clone.path(), &["reflog", "expire", "--expire=now", "--all"]);
+        git(clone.path(), &["gc", "-q", "--prune=now"]);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        assert_eq!(mirror.git().missing(&[tip]).unwrap(), [tip]);
+        assert_eq!(fetched(&mut mirror, "side"), Some(tip));
+        assert_eq!(history(&mirror, &tip).0, 2);
+        // What an earlier run fetched is here, so that git need not start.
+        drop(mirror);
+        let mut mirror = mirror_of(clone.path(), server.path());
+        mirror.set_program("/nowhere/git");
+        mirror.fetch_commit("side", &tip, false).unwrap();
+    }
+
+    /// A command or a credential of the clone would run, or be sent, with repin's connections.
+    #[test]
+    fn only_settings_of_remotes_and_people_are_lent() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        let tip = git(clone.path(), &["rev-parse", "HEAD"]);
+        let tip = str::from_utf8(tip.trim_ascii_end()).unwrap();
+        git(clone.path(), &["update-ref", "refs/repin/heads/x", tip]);
+        let own = format!("remote.{FORGE}.url");
+        for (key, value) in [
+            ("remote.origin.uploadpack", "secret"),
+            ("remote.origin.proxy", "secret"),
+            ("branch.main.description", "secret"),
+            ("http.extraHeader", "secret"),
+            ("credential.helper", "secret"),
+            ("url.secret.insteadOf", "https://"),
+            ("core.hooksPath", "secret"),
+            (&own, "secret"),
+            ("user.name", "Ada"),
+            ("gpg.ssh.allowedSignersFile", "signers"),
+        ] {
+            git(clone.path(), &["config", key, value]);
+        }
+        let mirror = mirror_of(clone.path(), server.path());
+        let text = fs::read(mirror.directory.join(".git").join(CONFIG)).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.to_lowercase().contains("secret"), "{text}");
+        for lent in [
+            "[remote \"origin\"]\n\tfetch = \"+refs/heads/*:refs/remotes/origin/*\"\n",
+            "[branch \"main\"]\n\tmerge = \"refs/heads/main\"\n",
+            "[user]\n\tname = \"Ada\"\n",
+            "[gpg \"ssh\"]\n\tallowedsignersfile = \"signers\"\n",
+        ] {
+            assert!(text.contains(lent), "{lent}{text}");
+        }
+        assert_eq!(mirror.git().tips_below(FETCHED).unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn commit_is_fetched_without_its_history_on_request() {
+        let server = server(3);
+        let tip = id(server.path(), "main");
+        for (is_shallow, commits) in [(true, 1), (false, 3)] {
+            let directory = tempfile::tempdir().unwrap();
+            let directory = directory.path().join("forge");
+            let (remote, connections) = (remote(server.path()), Connections::default());
+            let mut mirror = Mirror::open(&directory, None, remote, connections).unwrap();
+            mirror.fetch_commit("main", &tip, is_shallow).unwrap();
+            assert_eq!(mirror.head("main"), Some(tip));
+            assert_eq!(mirror.git().is_shallow(), is_shallow);
+            let listed = mirror.git().output("rev-list", &[tip.to_string()]).unwrap();
+            assert_eq!(listed.split(|byte| *byte == b'\n').count(), commits + 1);
+            let missing = ObjectId::parse("1".repeat(40).as_bytes()).unwrap();
+            assert!(mirror.fetch_commit("x", &missing, is_shallow).is_err());
+            assert!(!mirror.has_fetched("x"));
+        }
+    }
+
+    #[test]
+    fn unchanged_file_is_not_written() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let inode = || fs::metadata(&path).unwrap().ino();
+        replace(&path, b"one").unwrap();
+        let before = inode();
+        replace(&path, b"one").unwrap();
+        assert_eq!(inode(), before);
+        let kept = fs::File::open(&path).unwrap();
+        replace(&path, b"two").unwrap();
+        assert_ne!(inode(), before);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        // Nothing is left beside it.
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        drop(kept);
+    }
+
+    #[test]
+    fn repository_of_many_packs_is_created_again() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        drop(mirror_of(clone.path(), server.path()));
+        let packs = clone.path().join(".git/repin/forge/.git/objects/pack");
+        for number in 0..3 * MAX_PACKS {
+            fs::write(packs.join(number.to_string()), "").unwrap();
+        }
+        drop(mirror_of(clone.path(), server.path()));
+        assert_eq!(fs::read_dir(&packs).unwrap().count(), 3 * MAX_PACKS);
+        fs::write(packs.join("last"), "").unwrap();
+        drop(mirror_of(clone.path(), server.path()));
+        assert_eq!(fs::read_dir(&packs).unwrap().count(), 0);
     }
 
     #[test]

@@ -194,6 +194,9 @@ impl Git {
     /// The objects that are missing in this clone, without duplicates.
     pub(crate) fn missing(&self, ids: &[ObjectId]) -> Result<Vec<ObjectId>, GitError> {
         const COMMAND: &str = "cat-file";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let args = ["--batch-check=%(objectname)"].map(OsString::from);
         let mut running = self.start(COMMAND, &args, Mode::Input)?;
         let (stdin, mut stdout) = (running.stdin()?, running.stdout()?);
