@@ -531,6 +531,27 @@ pub(crate) fn without_users(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::http::FORGES;
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_end_with_the_attempts_or_the_deadline() {
+        let paused = async |connections: &Connections, failed| {
+            let start = tokio::time::Instant::now();
+            let repeats = connections.pause_before_retry(failed, &FORGES).await;
+            (repeats, !start.elapsed().is_zero())
+        };
+        let unlimited = Connections::default();
+        let last = FORGES.attempts - 1;
+        assert_eq!(paused(&unlimited, last).await, (true, true));
+        assert_eq!(paused(&unlimited, last + 1).await, (false, false));
+        for (length, repeats) in [(Duration::ZERO, false), (Duration::from_mins(15), true)] {
+            let connections = Connections {
+                deadline: Some(SharedDeadline::new(length, "test")),
+                ..Connections::default()
+            };
+            assert_eq!(paused(&connections, 1).await, (repeats, repeats));
+        }
+    }
 
     #[test]
     fn token_is_for_one_server_over_http() {

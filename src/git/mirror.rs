@@ -908,6 +908,37 @@ mod tests {
     }
 
     #[test]
+    fn shallow_server_is_an_error() {
+        let complete = server(3);
+        let server = cloned(complete.path(), &["--depth=1"]);
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("forge");
+        let (remote, connections) = (remote(server.path()), Connections::default());
+        let mut mirror = Mirror::open(&directory, None, remote, connections).unwrap();
+        let error = mirror.fetch(&["main"], None).unwrap_err().to_string();
+        assert!(error.contains("shallow"), "{error}");
+    }
+
+    #[test]
+    fn configuration_is_included_once() {
+        let server = server(1);
+        let clone = cloned(server.path(), &[]);
+        let directory = mirror_of(clone.path(), server.path()).directory.clone();
+        drop(mirror_of(clone.path(), server.path()));
+        let text = fs::read_to_string(directory.join(".git/config")).unwrap();
+        assert_eq!(text.matches(CONFIG).count(), 1, "{text}");
+        assert_eq!(quoted(b"a\"b\\c\nd"), br#""a\"b\\c\nd""#);
+    }
+
+    #[test]
+    fn message_of_a_commit_has_no_parents() {
+        let [parent, other] = ["1", "2"].map(|digit| digit.repeat(40));
+        let text = format!("tree {other}\nparent {parent}\n\nparent {other}\n");
+        let found = parents(text.as_bytes());
+        assert_eq!(found, [ObjectId::parse(parent.as_bytes()).unwrap()]);
+    }
+
+    #[test]
     fn unchanged_file_is_not_written() {
         use std::os::unix::fs::MetadataExt as _;
         let directory = tempfile::tempdir().unwrap();
