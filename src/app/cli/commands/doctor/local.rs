@@ -366,17 +366,17 @@ pub(super) fn other_repositories(
         }
         Err(errors) => return DoctorRow::error(code, "", errors.by_cause().swap_remove(0)),
     };
-    let mut names = Vec::new();
+    let mut repositories = Vec::new();
     for repository in &named {
         if let Err(error) = repository.access.check() {
             return DoctorRow::error(code, "", error);
         }
-        names.push(repository.access.entry.repository.as_str());
+        repositories.push(repository.access.entry.repository.as_str());
     }
-    if names.is_empty() {
+    if repositories.is_empty() {
         return DoctorRow::not_configured(code, "prune.also_pinned_in");
     }
-    DoctorRow::pass(code, format!("git reads {}", names.join(", ")))
+    DoctorRow::pass(code, format!("git reads {}", repositories.join(", ")))
 }
 
 /// The rows about the trusted roots of the policy and the validity of their authorities.
