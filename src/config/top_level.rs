@@ -200,8 +200,7 @@ pub(crate) fn parse(source: &SourceText, root: &Path, set: &SetPath) -> Result<C
 }
 
 /// Parses a configuration from history for its files and pins: its variables are never passed to
-/// another process, so they are not restricted. What concerns neither files nor pins is not read, because other versions
-/// may have other keys there.
+/// another process, so they are not restricted. The content of [`UNREAD_IN_PAST`] is not read.
 pub(crate) fn parse_past(
     source: &SourceText,
     root: &Path,
@@ -211,17 +210,18 @@ pub(crate) fn parse_past(
     read(problems.with_root(root, set).past())
 }
 
-/// The keys of a past configuration that concern neither files nor pins.
-const WITHOUT_PINS: [&str; 3] = ["fleet", "rehearse", "report"];
+/// Blocks of which a past configuration may have other keys, from another version of repin. They concern neither files nor pins.
+const UNREAD_IN_PAST: [&str; 3] = ["fleet", "rehearse", "report"];
 
 fn read(problems: ErrorCollector) -> Result<Config, Vec<Error>> {
     let mut tree = problems.tree();
     if problems.is_past()
         && let Some(Value::Map(entries)) = tree.as_mut().map(|tree| &mut tree.value)
     {
-        let ignored = |key: &Key| WITHOUT_PINS.contains(&key.text.as_str());
-        for (_, node) in entries.iter_mut().filter(|(key, _)| ignored(key)) {
-            node.value = Value::Map(Vec::new());
+        for (key, node) in entries {
+            if UNREAD_IN_PAST.contains(&key.text.as_str()) {
+                node.value = Value::Map(Vec::new());
+            }
         }
     }
     let span = Span { start: 0, end: 0 };

@@ -155,7 +155,8 @@ impl Mirror {
         self.remove_lost()
     }
 
-    /// Removes references to commits that the clone has collected since the last run: while they exist, git refuses to fetch.
+    /// Removes references to commits that the clone has collected since the last run: while they exist, git refuses a fetch
+    /// without a filter.
     fn remove_lost(&mut self) -> Result<(), GitError> {
         let fetched = self.git.tips_below(FETCHED)?;
         let tips: Vec<_> = fetched.values().copied().collect();
@@ -584,7 +585,7 @@ mod tests {
         base::files::RelPath,
         git::{
             TreeFile,
-            tests::{git, id},
+            tests::{git, id, remote},
         },
     };
 
@@ -624,13 +625,6 @@ mod tests {
         clone
     }
 
-    fn remote(server: &Path) -> Remote {
-        Remote {
-            url: format!("file://{}", server.display()),
-            login: None,
-        }
-    }
-
     /// Every file of a repository with its content, except repin's.
     fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
@@ -656,6 +650,15 @@ mod tests {
         let directory = git.own_directory().unwrap().join("forge");
         let connections = Connections::default();
         Mirror::open(&directory, Some(&git), remote(server), connections).unwrap()
+    }
+
+    /// A mirror without a clone. The directory is removed when it is dropped.
+    fn mirror_alone(server: &Path) -> (tempfile::TempDir, Mirror) {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("forge");
+        let connections = Connections::default();
+        let mirror = Mirror::open(&directory, None, remote(server), connections);
+        (parent, mirror.unwrap())
     }
 
     fn fetched(mirror: &mut Mirror, branch: &str) -> Option<ObjectId> {
@@ -892,10 +895,7 @@ mod tests {
         let server = server(3);
         let tip = id(server.path(), "main");
         for (is_shallow, commits) in [(true, 1), (false, 3)] {
-            let directory = tempfile::tempdir().unwrap();
-            let directory = directory.path().join("forge");
-            let (remote, connections) = (remote(server.path()), Connections::default());
-            let mut mirror = Mirror::open(&directory, None, remote, connections).unwrap();
+            let (_directory, mut mirror) = mirror_alone(server.path());
             mirror.fetch_commit("main", &tip, is_shallow).unwrap();
             assert_eq!(mirror.head("main"), Some(tip));
             assert_eq!(mirror.git().is_shallow(), is_shallow);
@@ -911,10 +911,7 @@ mod tests {
     fn shallow_server_is_an_error() {
         let complete = server(3);
         let server = cloned(complete.path(), &["--depth=1"]);
-        let directory = tempfile::tempdir().unwrap();
-        let directory = directory.path().join("forge");
-        let (remote, connections) = (remote(server.path()), Connections::default());
-        let mut mirror = Mirror::open(&directory, None, remote, connections).unwrap();
+        let (_directory, mut mirror) = mirror_alone(server.path());
         let error = mirror.fetch(&["main"], None).unwrap_err().to_string();
         assert!(error.contains("shallow"), "{error}");
     }
@@ -948,13 +945,14 @@ mod tests {
         let before = inode();
         replace(&path, b"one").unwrap();
         assert_eq!(inode(), before);
-        let kept = fs::File::open(&path).unwrap();
+        // The number of a file that is open is not used again.
+        let open = fs::File::open(&path).unwrap();
         replace(&path, b"two").unwrap();
         assert_ne!(inode(), before);
         assert_eq!(fs::read(&path).unwrap(), b"two");
         // Nothing is left beside it.
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        drop(kept);
+        drop(open);
     }
 
     #[test]

@@ -279,17 +279,7 @@ impl Mirror {
         let printed = self
             .git()
             .run_checked("ls-remote", &args, Some(self.remote()))?;
-        let mut found = BTreeMap::new();
-        for line in String::from_utf8_lossy(&printed).lines() {
-            // The patterns also match `x/refs/heads/y`.
-            if let Some((id, name)) = line.split_once('\t')
-                && let Some(id) = ObjectId::parse(id.as_bytes())
-                && let Some(branch) = name.strip_prefix(BRANCHES)
-            {
-                found.insert(branch.to_owned(), id);
-            }
-        }
-        Ok(found)
+        Ok(Git::listed_heads(&printed))
     }
 }
 
@@ -349,9 +339,12 @@ mod tests {
     use std::{fs, path::Path, process::Command};
 
     use super::*;
-    use crate::git::{Connections, tests::git};
+    use crate::git::{
+        Connections,
+        tests::{git, remote},
+    };
 
-    /// A commit that changes the content of `f` from `old` to `new`, each with the end of its line.
+    /// A commit that changes the content of `f` from `old` to `new`.
     fn change(parent: ObjectId, [old, new]: [&str; 2]) -> NewCommit {
         NewCommit {
             parent,
@@ -380,11 +373,14 @@ mod tests {
         directory
     }
 
-    fn remote(server: &Path) -> Remote {
-        Remote {
-            url: format!("file://{}", server.display()),
-            login: None,
-        }
+    /// The same commit in a repository and on a server with the branches `main`, `a` and `b`.
+    fn cloned() -> (tempfile::TempDir, tempfile::TempDir) {
+        let (own, server) = (repository(), tempfile::tempdir().unwrap());
+        let url = remote(own.path()).url;
+        git(server.path(), &["clone", "-q", "--bare", &url, "."]);
+        git(server.path(), &["branch", "a"]);
+        git(server.path(), &["branch", "b"]);
+        (own, server)
     }
 
     /// A change from `old` to `new`.
@@ -402,11 +398,7 @@ mod tests {
 
     #[test]
     fn updates_are_made_together_or_not_at_all() {
-        let (own, server) = (repository(), tempfile::tempdir().unwrap());
-        let url = format!("file://{}", own.path().display());
-        git(server.path(), &["clone", "-q", "--bare", &url, "."]);
-        git(server.path(), &["branch", "a"]);
-        git(server.path(), &["branch", "b"]);
+        let (own, server) = cloned();
         let remote = remote(server.path());
         git(own.path(), &["remote", "add", "origin", &remote.url]);
         let own = Git::open(own.path()).unwrap();
@@ -433,9 +425,7 @@ mod tests {
 
     #[test]
     fn pushed_commit_needs_no_fetch() {
-        let (own, server) = (repository(), tempfile::tempdir().unwrap());
-        let url = format!("file://{}", own.path().display());
-        git(server.path(), &["clone", "-q", "--bare", &url, "."]);
+        let (own, server) = cloned();
         let own = Git::open(own.path()).unwrap();
         let directory = own.own_directory().unwrap().join("forge");
         let (remote, connections) = (remote(server.path()), Connections::default());

@@ -97,6 +97,21 @@ impl Git {
         self.list_remote(remote, &["refs/heads/*", "refs/tags/*"])
     }
 
+    /// The heads of branches in the output of `git ls-remote`, by branch.
+    pub(crate) fn listed_heads(printed: &[u8]) -> BTreeMap<String, ObjectId> {
+        let mut heads = BTreeMap::new();
+        for line in String::from_utf8_lossy(printed).lines() {
+            // Patterns also match `x/refs/heads/y`.
+            if let Some((id, name)) = line.split_once('\t')
+                && let Some(id) = ObjectId::parse(id.as_bytes())
+                && let Some(branch) = name.strip_prefix(BRANCHES)
+            {
+                heads.insert(branch.to_owned(), id);
+            }
+        }
+        heads
+    }
+
     fn list_remote(&self, remote: &str, patterns: &[&str]) -> Result<References, GitError> {
         let options = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
         let args: Vec<OsString> = options.iter().chain(patterns).map(OsString::from).collect();

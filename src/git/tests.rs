@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use super::ObjectId;
+use super::{ObjectId, Remote};
 
 /// The output of git in `directory`, without the user's configuration.
 pub(crate) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
@@ -22,6 +22,14 @@ fn printed(git: &mut Command) -> Vec<u8> {
     let output = git.output().unwrap();
     assert!(output.status.success(), "{git:?}: {output:?}");
     output.stdout
+}
+
+/// A repository on this machine, as on a server.
+pub(super) fn remote(server: &Path) -> Remote {
+    Remote {
+        url: format!("file://{}", server.display()),
+        login: None,
+    }
 }
 
 /// Creates a repository with the empty tree.

@@ -740,7 +740,7 @@ fn job_of_gitlab_promotes_in_a_shallow_checkout() {
     let document = world.run_in(&clone, &PROPOSE_C, &env).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created", "{document}");
     let store = fake.store();
-    let commit = &store.commit(&store.refs[&store.pulls[0].head]);
+    let commit = store.commit(&store.refs[&store.pulls[0].head]);
     assert_eq!(commit.parents, [head]);
 }
 

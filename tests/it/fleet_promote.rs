@@ -12,7 +12,6 @@ use crate::{
         fleet::{Fleet, REV, name, options},
         forge::{
             Kind, TOKEN,
-            store::CommitRow,
             thousand::{Trouble, contents::PINNED},
         },
         hosted::FORGES,
@@ -565,16 +564,10 @@ fn broad_globs_are_refused_before_reading() {
 fn only_files_count_for_the_limit() {
     let fleet = taking_all(Kind::Github, 200);
     let mut store = fleet.forge.store(1);
-    let mut files = (*store.files_of(&store.refs["main"])).clone();
     let submodule = ("160000".to_owned(), store.put_blob(b""));
-    files.insert("submodule".to_owned(), submodule);
-    let commit = CommitRow {
-        tree: store.put_tree(&files),
-        parents: vec![store.refs["main"].clone()],
-        message: "a submodule".to_owned(),
-    };
-    let id = store.put_commit(&commit);
-    store.refs.insert("main".to_owned(), id);
+    store.commit_files("main", "a submodule", |files| {
+        files.insert("submodule".to_owned(), submodule);
+    });
     drop(store);
     planned(&fleet, &[], 0);
 }

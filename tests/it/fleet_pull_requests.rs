@@ -487,7 +487,7 @@ fn commit_without_the_trailer_proves_no_check_of_history() {
                 let files = PINNED.into_iter().zip(texts.iter().map(String::as_str));
                 store.push("main", message, &files.collect::<Vec<_>>());
             }
-            let mut commit = store.commit(&store.refs[BRANCH]).clone();
+            let mut commit = store.commit(&store.refs[BRANCH]);
             commit.parents = vec![store.refs["main"].clone()];
             message.clone_into(&mut commit.message);
             let id = store.put_commit(&commit);

@@ -359,7 +359,7 @@ fn merge_staging(fleet: &Fleet, kind: Kind, number: usize, hours: u64) {
 
 fn text_at(store: &Store, branch: &str, path: &str) -> String {
     let (_, blob) = &store.files_of(&store.refs[branch])[path];
-    String::from_utf8(store.blob(blob).unwrap().clone()).unwrap()
+    String::from_utf8(store.blob(blob).unwrap()).unwrap()
 }
 
 /// The codes of the first failed check of each repository.

@@ -1386,7 +1386,7 @@ fn branch_is_promoted_by_a_merge_request() {
     assert_eq!(fake.store().scheduled.len(), 1);
     fake.store().pipeline_ends("success");
     let store = fake.store();
-    let merge = &store.commit(&store.refs["main"]);
+    let merge = store.commit(&store.refs["main"]);
     // The title is not that of the commit, so the message is that of GitLab.
     assert!(
         merge

@@ -141,7 +141,7 @@ fn shallow_job_promotes_by_the_history_of_the_project() {
     let document = job.run(&PROPOSE_C, &token).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "created", "{document}");
     let store = project.fake.store();
-    let commit = &store.commit(&store.refs[&store.pulls[0].head]);
+    let commit = store.commit(&store.refs[&store.pulls[0].head]);
     assert_eq!(commit.parents, [store.refs["main"].clone()]);
 }
 

@@ -123,7 +123,7 @@ fn a_branch_that_really_moved_is_a_race() {
     // Another run of repin rebuilds the branch on an older base right before this one does.
     let moved = branch.clone();
     fake.at(When::Before, "POST", "/graphql", 1, move |store| {
-        let commit = store.commit(&store.refs[&moved]).clone();
+        let commit = store.commit(&store.refs[&moved]);
         let again = store.put_commit(&commit);
         store.refs.insert(moved, again);
     });
@@ -131,7 +131,7 @@ fn a_branch_that_really_moved_is_a_race() {
     let document = run(&world, &READY).exits(0).json();
     assert_eq!(document["pull_request"]["state"], "updated");
     let store = fake.store();
-    let head = &store.commit(&store.refs[&branch]);
+    let head = store.commit(&store.refs[&branch]);
     assert_eq!(head.parents, [store.refs["main"].clone()]);
 }
 
@@ -165,7 +165,7 @@ fn branch_that_must_be_current_is_rebuilt() {
             let branch = document["branch"].as_str().unwrap();
             {
                 let store = fake.store();
-                let head = &store.commit(&store.refs[branch]);
+                let head = store.commit(&store.refs[branch]);
                 assert_eq!(head.parents, [store.refs["main"].clone()], "{case}");
             }
             fake.forget();

@@ -1,8 +1,9 @@
 //! The instrumented copy of the repository, and its build.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -57,6 +58,14 @@ pub struct Programs {
     pub binaries: Vec<PathBuf>,
 }
 
+/// The lines of the messages of the compiler, by file.
+#[derive(Default)]
+struct Errors {
+    labeled: Vec<(String, RangeInclusive<usize>)>,
+    /// From the first to the last line of each message.
+    enclosed: Vec<(String, RangeInclusive<usize>)>,
+}
+
 impl Tree {
     /// Writes the copy and builds it, without the mutants that do not compile.
     pub fn build(&mut self) -> Result<(Vec<Site>, Programs), Fail> {
@@ -68,22 +77,27 @@ impl Tree {
                 return Ok((sites, programs));
             }
             let before = self.skip.len();
-            for (file, lines) in &errors {
-                let broken = sites.iter().filter(|site| {
-                    site.file == *file
-                        && lines
-                            .iter()
-                            .any(|line| (site.line..=site.last_line).contains(line))
-                });
-                // The smallest there: what surrounds a broken one may be sound.
-                let smallest = broken.clone().map(|site| site.last_line - site.line).min();
-                let broken = broken.filter(|site| Some(site.last_line - site.line) == smallest);
-                self.skip.extend(broken.map(Site::key));
+            self.blame(&sites, &errors.labeled);
+            if self.skip.len() == before {
+                // A removed statement may be between the lines of a message.
+                self.blame(&sites, &errors.enclosed);
             }
             if self.skip.len() == before {
                 return Err("the copy does not compile, and no mutant is to blame".into());
             }
             eprintln!("{} mutants do not compile", self.skip.len());
+        }
+    }
+
+    /// Skips the smallest mutants in these lines of each file: what surrounds a broken one may be sound.
+    fn blame(&mut self, sites: &[Site], errors: &[(String, RangeInclusive<usize>)]) {
+        for (file, lines) in errors {
+            let broken = sites.iter().filter(|site| {
+                site.file == *file && site.line <= *lines.end() && site.last_line >= *lines.start()
+            });
+            let smallest = broken.clone().map(|site| site.last_line - site.line).min();
+            let broken = broken.filter(|site| Some(site.last_line - site.line) == smallest);
+            self.skip.extend(broken.map(Site::key));
         }
     }
 
@@ -174,8 +188,7 @@ impl Tree {
     }
 
     /// The programs, or the lines that do not compile.
-    #[allow(clippy::type_complexity)]
-    fn compile(&self) -> Result<(Option<Programs>, Vec<(String, BTreeSet<usize>)>), Fail> {
+    fn compile(&self) -> Result<(Option<Programs>, Errors), Fail> {
         let output = Command::new("cargo")
             .args([
                 "test",
@@ -204,9 +217,9 @@ impl Tree {
             // Cargo names them in any order, and what they reach is known by them.
             let mut binaries: Vec<PathBuf> = binaries.collect();
             binaries.sort();
-            return Ok((Some(Programs { binaries }), Vec::new()));
+            return Ok((Some(Programs { binaries }), Errors::default()));
         }
-        let mut errors = Vec::new();
+        let mut errors = Errors::default();
         for message in messages
             .iter()
             .filter(|message| message["message"]["level"] == "error")
@@ -215,6 +228,7 @@ impl Tree {
                 "{}",
                 message["message"]["rendered"].as_str().unwrap_or_default()
             );
+            let mut enclosed = BTreeMap::<String, RangeInclusive<usize>>::new();
             for span in message["message"]["spans"].as_array().into_iter().flatten() {
                 let line = |name: &str| {
                     span[name]
@@ -226,9 +240,12 @@ impl Tree {
                     line("line_start"),
                     line("line_end"),
                 ) {
-                    errors.push((file.to_owned(), (first..=last).collect()));
+                    errors.labeled.push((file.to_owned(), first..=last));
+                    let lines = enclosed.entry(file.to_owned()).or_insert(first..=last);
+                    *lines = first.min(*lines.start())..=last.max(*lines.end());
                 }
             }
+            errors.enclosed.extend(enclosed);
         }
         Ok((None, errors))
     }

@@ -101,8 +101,8 @@ impl Context {
     }
 
     /// Warns about each `--source` whose prefix no repository has that was read.
-    pub(super) fn warn_of_unused_sources(&self) {
-        for mapping in self.services.unused_mappings() {
+    pub(super) fn warn_of_unmatched_sources(&self) {
+        for mapping in self.services.unmatched_mappings() {
             let prefix = plain(&mapping.prefix.to_string());
             self.output.warn(&format!(
                 "`--source {prefix}=` changed nothing: no repository that was read begins with `{prefix}`"

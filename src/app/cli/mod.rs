@@ -57,7 +57,7 @@ pub fn run(arguments: &[OsString], environment: Environment) -> ExitCode {
             Ok(mut context) => {
                 let exit = dispatch(cli.command, &mut context);
                 context.note_forbidden_change();
-                context.warn_of_unused_sources();
+                context.warn_of_unmatched_sources();
                 let exit = context.output.finish(exit);
                 context.services.close();
                 exit

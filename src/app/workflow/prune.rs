@@ -186,9 +186,8 @@ impl Run<'_> {
         let progress = Progress::default();
         for job in &mut self.jobs {
             let protection = sources.of(job.image);
-            let describe = || progress.describe();
-            self.services
-                .wait_with(job.plan(protection, self.request, &progress), describe);
+            let work = job.plan(protection, self.request, &progress);
+            self.services.wait_with(work, || progress.describe());
             if let Some(prefix) = self.request.tag_prefix {
                 job.plan_tags(prefix)?;
             }

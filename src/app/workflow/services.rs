@@ -33,7 +33,7 @@ use crate::{
     git::{self, Authorities, Connections, Git, GitError},
     oci::{
         date,
-        registry::{Lookups, Mapping, Registries, Settings, Source, Sources},
+        registry::{Mapping, Registries, RequestedRepositories, Settings, Source, Sources},
     },
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Services {
     pub interruption: Arc<Interruption>,
     /// The mappings of the command line, and those of `REPIN_SOURCES`.
     mappings: [Vec<Mapping>; 2],
-    lookups: Lookups,
+    requested: RequestedRepositories,
     settings: Settings,
     registries: OnceCell<Result<Registries, Errors>>,
     pub(super) resolved_tags: TagCache,
@@ -101,7 +101,7 @@ impl Services {
             has_short_waits: false,
             interruption,
             mappings: [mappings, settings::mappings(&environment)?],
-            lookups: Lookups::default(),
+            requested: RequestedRepositories::default(),
             settings: settings::registries(&environment)?,
             forge_deadline: settings::forge_deadline(&environment)?,
             forge_times: ServerTimes::default(),
@@ -133,19 +133,19 @@ impl Services {
             .cloned()
             .collect();
         let sources = Sources::new(mappings, self.registries(config)?);
-        Ok(sources.keeping_manifests().recorded_in(&self.lookups))
+        Ok(sources.keeping_manifests().recorded_in(&self.requested))
     }
 
-    /// The mappings of the command line that selected no source although repositories were read.
-    pub(crate) fn unused_mappings(&self) -> Vec<&Mapping> {
-        self.lookups.unused(&self.mappings[0])
+    /// The mappings of the command line whose prefix no repository has that was read.
+    pub(crate) fn unmatched_mappings(&self) -> Vec<&Mapping> {
+        self.requested.unmatched(&self.mappings[0])
     }
 
     /// The sources of images without a configuration.
     pub(crate) fn sources_without_config(&self) -> Result<Sources, Errors> {
         let registries = Registries::new(self.settings.clone());
         let registries = registries.map_err(|error| usage(error.to_string()))?;
-        Ok(Sources::new(self.mappings.to_vec(), registries).recorded_in(&self.lookups))
+        Ok(Sources::new(self.mappings.to_vec(), registries).recorded_in(&self.requested))
     }
 
     pub(crate) fn registries(&self, config: &Config) -> Result<Registries, Errors> {

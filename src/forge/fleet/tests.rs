@@ -390,18 +390,10 @@ async fn contents_are_held_against_their_names() {
             let mut store = forge.store(0);
             let binary = store.put_blob(b"\0binary");
             let changed = store.put_blob(b"not quite \xff UTF-8");
-            let head = store.refs["main"].clone();
-            let mut files = (*store.files_of(&head)).clone();
-            files.insert("binary".to_owned(), ("100644".to_owned(), binary));
-            files.insert("changed".to_owned(), ("100644".to_owned(), changed));
-            let tree = store.put_tree(&files);
-            let commit = crate::support::forge::store::CommitRow {
-                tree,
-                parents: vec![head],
-                message: "odd files".to_owned(),
-            };
-            let id = store.put_commit(&commit);
-            store.refs.insert("main".to_owned(), id);
+            store.commit_files("main", "odd files", |files| {
+                files.insert("binary".to_owned(), ("100644".to_owned(), binary));
+                files.insert("changed".to_owned(), ("100644".to_owned(), changed));
+            });
             store.push("main", "long", &[("long", &long)]);
         }
         let reader = reader(&forge, kind);

@@ -15,12 +15,12 @@ pub(crate) mod remote;
 pub(crate) mod resolve;
 
 use std::{
-    collections::BTreeSet,
+    collections::HashSet,
     fmt,
     fs::File,
     io::{self, Read, Take},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -347,28 +347,33 @@ pub(crate) struct Sources {
     registries: Registries,
     memory: MemoryLimit,
     keeps_manifests: bool,
-    lookups: Lookups,
+    requested: RequestedRepositories,
 }
 
-/// The prefixes that selected the source of a repository; clones share the record.
+/// The repositories whose source was requested; clones share the record.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Lookups(Arc<Mutex<Option<BTreeSet<Prefix>>>>);
+pub(crate) struct RequestedRepositories(Arc<Mutex<HashSet<Repository>>>);
 
-impl Lookups {
-    fn record(&self, mapping: Option<&Mapping>) {
-        let mut prefixes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let prefixes = prefixes.get_or_insert_default();
-        prefixes.extend(mapping.map(|mapping| mapping.prefix.clone()));
+impl RequestedRepositories {
+    fn record(&self, repository: &Repository) {
+        self.lock().insert(repository.clone());
     }
 
-    /// The mappings that selected no source although repositories were read.
-    pub(crate) fn unused<'m>(&self, mappings: &'m [Mapping]) -> Vec<&'m Mapping> {
-        let prefixes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(prefixes) = &*prefixes else {
-            return Vec::new();
+    /// The mappings whose prefix none of the repositories has; none if there are no repositories.
+    pub(crate) fn unmatched<'m>(&self, mappings: &'m [Mapping]) -> Vec<&'m Mapping> {
+        let repositories = self.lock();
+        let matches = |mapping: &&Mapping| {
+            let mut repositories = repositories.iter();
+            repositories.any(|repository| mapping.prefix.rest_of(repository).is_some())
         };
-        let unused = |mapping: &&Mapping| !prefixes.contains(&mapping.prefix);
-        mappings.iter().filter(unused).collect()
+        let mappings = mappings.iter();
+        mappings
+            .filter(|mapping| !repositories.is_empty() && !matches(mapping))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Repository>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -388,14 +393,14 @@ impl Sources {
             registries,
             memory: MemoryLimit::default(),
             keeps_manifests: false,
-            lookups: Lookups::default(),
+            requested: RequestedRepositories::default(),
         }
     }
 
-    /// The same sources, which record the prefixes that select them.
-    pub(crate) fn recorded_in(self, lookups: &Lookups) -> Self {
+    /// The same sources, which record the repositories for which they are requested.
+    pub(crate) fn recorded_in(self, requested: &RequestedRepositories) -> Self {
         Self {
-            lookups: lookups.clone(),
+            requested: requested.clone(),
             ..self
         }
     }
@@ -441,11 +446,12 @@ impl Sources {
     /// The longest mapping of `repository` in the strongest layer that has one, and the remaining
     /// part of the repository.
     pub(crate) fn mapping(&self, repository: &Repository) -> Option<(&SourceLocation, String)> {
-        let mut layers = self.layers.iter();
-        let found = layers.find_map(|layer| Mapping::longest(layer, repository));
-        self.lookups
-            .record(found.as_ref().map(|(mapping, _)| *mapping));
-        found.map(|(mapping, rest)| (&mapping.location, rest))
+        self.requested.record(repository);
+        let (mapping, rest) = self
+            .layers
+            .iter()
+            .find_map(|layer| Mapping::longest(layer, repository))?;
+        Some((&mapping.location, rest))
     }
 }
 

@@ -112,7 +112,7 @@ struct PinRules {
     places: HashMap<(Vec<u8>, String), usize>,
     /// Directories with an unreadable configuration.
     unknown: BTreeSet<Vec<u8>>,
-    /// Whether any file may contain pins, in any format: no configuration of another repository need list them.
+    /// Whether any file may contain pins, in any format: the configurations of another repository need not list it.
     any_file: bool,
 }
 
@@ -291,30 +291,25 @@ impl RepositoryAccess {
     /// Checks that the repository can be read, and that it has the branches that count. Fetches nothing.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let other = OtherRepository::open(self)?;
-        let args = ["--quiet", "--heads", "--end-of-options", &self.remote.url];
+        let options = ["--quiet", "--heads", "--tags", "--end-of-options"];
+        let args = [&options[..], &[&self.remote.url]].concat();
         let listed = other.run("ls-remote", &args);
         let listed = listed.map_err(|error| other.unreadable(&error))?;
-        let listed = String::from_utf8_lossy(&listed);
-        let has_branch = |name: &String| {
-            let reference = format!("refs/heads/{name}");
-            let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
-            lines.any(|(_, listed)| listed == reference)
-        };
+        let heads = Git::listed_heads(&listed);
         let branches = self.entry.branches.iter().flatten();
-        let missing: Vec<_> = branches.filter(|name| !has_branch(name)).collect();
-        if missing.is_empty() && !listed.is_empty() {
-            return Ok(());
+        let missing = branches.filter(|name| !heads.contains_key(*name));
+        let missing: Vec<_> = missing.map(String::as_str).collect();
+        if !missing.is_empty() {
+            return Err(self.without(&format!("the branch {}", missing.join(", "))));
         }
-        let names: Vec<_> = missing.iter().map(|name| name.as_str()).collect();
-        let lacks = if names.is_empty() {
-            "any branch".to_owned()
-        } else {
-            format!("the branch {}", names.join(", "))
-        };
-        Err(self.lacks(&lacks))
+        if listed.is_empty() {
+            return Err(self.without("any branch"));
+        }
+        Ok(())
     }
 
-    fn lacks(&self, what: &str) -> Error {
+    /// The error for a repository that does not have something.
+    fn without(&self, what: &str) -> Error {
         let message = format!(
             "{}: {} does not have {what}",
             self.key, self.entry.repository
@@ -425,7 +420,7 @@ impl OtherRepository {
         let repository = &entry.repository;
         // git reports a missing branch itself.
         if self.tips.is_empty() {
-            return Err(self.access.lacks("any branch"));
+            return Err(self.access.without("any branch"));
         }
         if Git::open(&self.access.scratch)?.is_shallow() {
             let message = format!("{key}: {repository} is itself a shallow clone");

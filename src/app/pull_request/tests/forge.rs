@@ -276,7 +276,7 @@ pub(crate) fn is_whole(fake: &Fake, revision: &str) {
         std::slice::from_ref(head),
         "one commit"
     );
-    let commit = &store.commit(head);
+    let commit = store.commit(head);
     assert_eq!(commit.parents, std::slice::from_ref(main));
     assert_eq!(
         commit.message,

@@ -545,17 +545,9 @@ async fn binary_contents_are_sent_unchanged() {
             let mut content = store.content("main", PINNED[1]).into_bytes();
             content.extend(b"# \xff\n");
             let id = store.put_blob(&content);
-            let head = store.refs["main"].clone();
-            let mut files = (*store.files_of(&head)).clone();
-            files.insert(PINNED[1].to_owned(), ("100644".to_owned(), id));
-            let tree = store.put_tree(&files);
-            let commit = crate::support::forge::store::CommitRow {
-                tree,
-                parents: vec![head],
-                message: "not text".to_owned(),
-            };
-            let id = store.put_commit(&commit);
-            store.refs.insert("main".to_owned(), id);
+            store.commit_files("main", "not text", |files| {
+                files.insert(PINNED[1].to_owned(), ("100644".to_owned(), id));
+            });
         }
         let planned = process.plan(1).await.remove(0);
         let opened = process.opened(&planned).await;

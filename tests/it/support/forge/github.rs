@@ -573,7 +573,7 @@ fn commits(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     store
         .seen(path)
         .map_or(error(422, "No commit found"), |id| {
-            let commit_row = &store.commit(&id);
+            let commit_row = store.commit(&id);
             let parents = commit_row.parents.iter();
             let parents: Vec<_> = parents.map(|parent| json!({"sha": parent})).collect();
             Reply::json(

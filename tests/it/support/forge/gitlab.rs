@@ -430,7 +430,7 @@ fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
         }
         ("GET", ["repository", "commits", id]) => match store.seen(id) {
             Some(id) => {
-                let commit = &store.commit(&id);
+                let commit = store.commit(&id);
                 Reply::json(
                     200,
                     json!({"id": id, "message": commit.message, "parent_ids": commit.parents}),

@@ -40,6 +40,7 @@ static BACKEND: LazyLock<PathBuf> = LazyLock::new(|| {
 
 static ADVERTISED: OnceLock<Vec<u8>> = OnceLock::new();
 
+/// A repository, in a temporary directory.
 pub struct Repository {
     directory: tempfile::TempDir,
     /// The directories of objects that other repositories have.

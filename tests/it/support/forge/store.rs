@@ -305,7 +305,7 @@ impl Store {
 
     /// A user gives the last commit of a branch another message.
     pub fn reword(&mut self, branch: &str, message: &str) {
-        let mut commit = self.commit(&self.refs[branch]).clone();
+        let mut commit = self.commit(&self.refs[branch]);
         message.clone_into(&mut commit.message);
         let id = self.put_commit(&commit);
         self.refs.insert(branch.to_owned(), id);
@@ -324,7 +324,8 @@ impl Store {
         });
     }
 
-    fn commit_files(&mut self, branch: &str, message: &str, change: impl FnOnce(&mut Files)) {
+    /// A user pushes a commit that changes the files of a branch.
+    pub fn commit_files(&mut self, branch: &str, message: &str, change: impl FnOnce(&mut Files)) {
         let head = self.refs[branch].clone();
         let mut files = (*self.files_of(&head)).clone();
         change(&mut files);
@@ -532,7 +533,7 @@ impl Store {
         let mut next = vec![commit.to_owned()];
         while let Some(id) = next.pop() {
             if seen.insert(id.clone()) {
-                next.extend(self.commit(&id).parents.iter().cloned());
+                next.extend(self.commit(&id).parents);
             }
         }
         seen
@@ -544,7 +545,7 @@ impl Store {
         let (mut list, mut next) = (Vec::new(), vec![head.to_owned()]);
         while let Some(id) = next.pop() {
             if !known.contains(&id) && !list.contains(&id) {
-                next.extend(self.commit(&id).parents.iter().rev().cloned());
+                next.extend(self.commit(&id).parents.into_iter().rev());
                 list.push(id);
             }
         }
@@ -564,7 +565,7 @@ impl Store {
             if known.contains(&id) {
                 return Some(id);
             }
-            next.extend(self.commit(&id).parents.iter().cloned());
+            next.extend(self.commit(&id).parents);
         }
         None
     }

@@ -1,5 +1,6 @@
 //! Rows about this machine: files, git, lock and journal, engines, secrets. The only connections are those of git: for
-//! the `HEAD` of the remote, if the clone does not contain it, and for pushes of `branch sync`.
+//! the `HEAD` of the remote, if the clone does not contain it, for pushes of `branch sync`, and for the branches of other
+//! repositories.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -8,7 +9,7 @@ use crate::{
         cli::context::Context,
         report::doctor::DoctorRow,
         workflow::{
-            self, Access, BranchRole, HistoryBranch, no_token_error,
+            self, Access, BranchRole, HistoryBranch,
             repository_sets::named_repositories,
             sync_repository,
             trust::{self, Trust},
@@ -358,12 +359,12 @@ pub(super) fn other_repositories(
     cx: &Context,
 ) -> DoctorRow {
     let code = Code::OTHER_REPOSITORIES;
-    let named = match named_repositories(&[config], git, &cx.services) {
-        Ok(Access::Granted(named)) => named,
+    let access = match named_repositories(&[config], git, &cx.services) {
         Ok(Access::NoToken(reason)) if skip => return DoctorRow::skip(code, reason),
-        Ok(Access::NoToken(reason)) => {
-            return DoctorRow::error(code, "", no_token_error(&reason).by_cause().swap_remove(0));
-        }
+        access => access.and_then(Access::granted),
+    };
+    let named = match access {
+        Ok(named) => named,
         Err(errors) => return DoctorRow::error(code, "", errors.by_cause().swap_remove(0)),
     };
     let mut repositories = Vec::new();

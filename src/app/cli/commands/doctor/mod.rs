@@ -161,8 +161,7 @@ fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>,
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
     rows.push(local::sync_push(config, git.as_ref(), cx));
-    let others = local::other_repositories(config, git.as_ref(), skip, cx);
-    rows.push(others);
+    rows.push(local::other_repositories(config, git.as_ref(), skip, cx));
     rows.extend(local::state(&config.root, &config.option));
     rows.push(local::engine(Some(config), cx));
     rows.extend(local::secrets(config, skip, cx));

@@ -157,7 +157,7 @@ fn blob(id: &str, path: &str, content: &[u8]) -> Value {
 }
 
 fn commit(store: &Store, id: &str) -> Value {
-    let row = &store.commit(id);
+    let row = store.commit(id);
     let parents = row.parents.iter().map(|parent| json!({"sha": parent}));
     let person = json!({"name": "Someone", "date": committed(store, id)});
     json!({"sha": id, "parents": parents.collect::<Vec<_>>(),

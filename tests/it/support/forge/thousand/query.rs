@@ -386,7 +386,7 @@ impl<'s> Execution<'s> {
     ) -> Option<Found> {
         let leaf = |value: Value| Some(Found::Leaf(value));
         let store = self.shared.store(number);
-        let commit = &store.commit(id);
+        let commit = store.commit(id);
         match name {
             "message" => leaf(json!(commit.message)),
             "committedDate" => leaf(json!(committed(&store, id))),

@@ -60,17 +60,9 @@ impl Trouble {
             Self::Archived => store.archived = true,
             Self::Empty => store.refs.clear(),
             Self::Unconfigured => {
-                let head = store.refs["main"].clone();
-                let mut files = (*store.files_of(&head)).clone();
-                files.remove("repin.yaml");
-                let tree = store.put_tree(&files);
-                let commit = super::super::store::CommitRow {
-                    tree,
-                    parents: vec![head],
-                    message: "no configuration".to_owned(),
-                };
-                let id = store.put_commit(&commit);
-                store.refs.insert("main".to_owned(), id);
+                store.commit_files("main", "no configuration", |files| {
+                    files.remove("repin.yaml");
+                });
             }
             Self::WrongCounts => {
                 store.push("main", "one pin less", &[(PINNED[0], "jobs: {}\n")]);
