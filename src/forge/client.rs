@@ -158,8 +158,8 @@ impl Forge {
         forward!(self, client => client.repository().await)
     }
 
-    /// The repository, and the state of the branch `head` if no pull request was ever opened from it and the forge
-    /// tells so at once. `base`: the target branch if it is not the default branch.
+    /// The repository, and the state of the branch `head` if perhaps no pull request was ever opened from it.
+    /// `base`: the target branch if it is not the default branch.
     pub(crate) async fn repository_before_pull(
         &self,
         base: Option<&str>,
@@ -167,7 +167,21 @@ impl Forge {
     ) -> Result<(Repo, Option<UnusedBranch>), Error> {
         match self {
             Self::Github(github) => github.repository_before_pull(base, head).await,
-            Self::Gitea(_) | Self::Gitlab(_) => Ok((self.repository().await?, None)),
+            Self::Gitea(gitea) => gitea.repository_before_pull().await,
+            Self::Gitlab(gitlab) => Ok((gitlab.repository().await?, None)),
+        }
+    }
+
+    /// Whether no pull request from the branch `head` into `base` was ever opened; `false` if the forge does not tell.
+    pub(crate) async fn is_unused(
+        &self,
+        branch: &UnusedBranch,
+        base: &str,
+        head: &str,
+    ) -> Result<bool, Error> {
+        match self {
+            Self::Github(_) | Self::Gitlab(_) => Ok(true),
+            Self::Gitea(gitea) => gitea.is_unused(branch, base, head).await,
         }
     }
 
@@ -179,7 +193,7 @@ impl Forge {
     ) -> Result<(), Error> {
         match self {
             Self::Github(github) => github.check_permissions(repo, planned).await,
-            Self::Gitea(gitea) => gitea.check_permissions(repo).await,
+            Self::Gitea(_) => Gitea::check_permissions(repo),
             Self::Gitlab(gitlab) => gitlab.check_permissions(repo).await,
         }
     }
@@ -316,6 +330,7 @@ impl Forge {
         for read in 1..=max_reads {
             let (shows, http) = match self {
                 Self::Github(_) => return Ok(true),
+                Self::Gitlab(_) if pull.head_commit == head => return Ok(true),
                 Self::Gitea(gitea) => (gitea.shows(pull.number, head).await?, &gitea.http),
                 Self::Gitlab(gitlab) => (gitlab.shows(pull.number, head).await?, &*gitlab.http),
             };

@@ -19,7 +19,7 @@ pub(crate) struct Repo {
     pub archived: bool,
 }
 
-/// A branch from which no pull request was ever opened.
+/// A branch from which no pull request was ever opened, unless [`Forge::is_unused`](super::Forge::is_unused) denies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnusedBranch {
     /// The highest number of a pull request of the repository, or 0.

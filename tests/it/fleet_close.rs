@@ -22,26 +22,14 @@ fn close(fleet: &Fleet, args: &[&str], env: &[(&str, &str)]) -> Ran {
 /// Puts a commit that moves the pins, and its pull request, into a repository.
 fn propose(fleet: &Fleet, number: usize, change: impl FnOnce(&mut PullRow)) -> String {
     let mut store = fleet.forge.store(number);
-    let mut pull = PullRow {
-        number: store.number(),
-        title: "promote".to_owned(),
-        body: body("promote", REV_B),
-        open: true,
-        merged: None,
-        draft: false,
-        head: format!("repin/promote-{REV_B}"),
-        head_repo: "acme/flows".to_owned(),
-        base: "main".to_owned(),
-        labels: Vec::new(),
-        closed_at: None,
-    };
-    change(&mut pull);
+    let pull = store.add_pull(&format!("repin/promote-{REV_B}"), "main");
+    pull.body = body("promote", REV_B);
+    change(pull);
+    let branch = pull.head.clone();
     let files = PINNED.map(|path| (path, store.content("main", path).replace("aaaa", "cccc")));
     let files: Vec<_> = files.iter().map(|(path, new)| (*path, &**new)).collect();
     let message = format!("promote: images @{REV_B}\n\nRepin-Set: {REV_B}\n");
-    let head = store.push(&pull.head, &message, &files);
-    store.pulls.push(pull);
-    head
+    store.push(&branch, &message, &files)
 }
 
 fn comments(fleet: &Fleet, number: usize) -> Vec<String> {

@@ -684,17 +684,10 @@ fn missing_target_branch_is_refused() {
     assert_eq!(fake.store().pulls.len(), 1);
     // It is deleted after it was read.
     let (world, fake) = world_on("base: main");
-    fake.at(
-        When::Before,
-        "GET",
-        "/repository/branches/main",
-        1,
-        |store| {
-            store.refs.remove("main");
-        },
-    );
-    let ran = run(&world, &PROMOTE).exits(5);
-    stderr_has(&ran, "the target branch main does not exist");
+    fake.at(When::Before, "GET", "/info/refs", 2, |store| {
+        store.refs.remove("main");
+    });
+    run(&world, &PROMOTE).exits(2);
     assert!(fake.store().pulls.is_empty());
 }
 

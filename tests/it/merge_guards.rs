@@ -532,22 +532,9 @@ fn marker_of_branches_permits_only_configured_branches() {
             let main = store.refs["main"].clone();
             store.refs.insert("release".to_owned(), main);
             store.push(from, "anything", &[("repin.yaml", "evil")]);
-            let number = store.number();
-            assert_eq!(number, 1);
-            store.gitea.checked.insert(number);
-            store.pulls.push(fakes::PullRow {
-                number,
-                title: "mine".to_owned(),
-                body: format!("<!-- repin/2 kind=branch set=repin.yaml revision={from} -->"),
-                open: true,
-                merged: None,
-                draft: false,
-                head: from.to_owned(),
-                head_repo: "acme/flows".to_owned(),
-                base: to.to_owned(),
-                labels: Vec::new(),
-                closed_at: None,
-            });
+            store.gitea.checked.insert(1);
+            store.add_pull(from, to).body =
+                format!("<!-- repin/2 kind=branch set=repin.yaml revision={from} -->");
         }
         if merged {
             fake.when(2, |store| store.report("ci", "success"));

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::kills::sample;
 use crate::support::{
-    forge::{self as fakes, Fake, Fault, Kind, PullRow, TOKEN, When, broken, error},
+    forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
     hosted::{A, FILES, GITEAS, SERVERS, hosted, promote, publish, run, run_with},
     world::{REV_A, REV_B, REV_C, World},
 };
@@ -609,20 +609,7 @@ fn foreign_pull_request_is_no_lost_response() {
         let (world, fake) = hosted(kind, "");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
-            let number = store.number();
-            store.pulls.push(PullRow {
-                number,
-                title: "staging".to_owned(),
-                body: "mine".to_owned(),
-                open: true,
-                merged: None,
-                draft: false,
-                head: "staging".to_owned(),
-                head_repo: "acme/flows".to_owned(),
-                base: "main".to_owned(),
-                labels: Vec::new(),
-                closed_at: None,
-            });
+            store.add_pull("staging", "main").body = "mine".to_owned();
         });
         fake.fault(("POST", "/pulls"), 1, Fault::Silence);
         let args = [
@@ -631,6 +618,34 @@ fn foreign_pull_request_is_no_lost_response() {
         let document = run(&world, &args).exits(0).json();
         assert_eq!(document["pull_request"]["state"], "unchanged", "{kind:?}");
         assert_eq!(fake.store().pulls.len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn closed_pull_request_is_found_without_its_branch() {
+    for kind in SERVERS {
+        // Gitea and Forgejo find it by its branches, or by the list of all.
+        for (finds, base) in [(true, "main"), (false, "main"), (true, "release/1")] {
+            let (world, fake) = hosted(kind, &format!("base: {base}"));
+            {
+                let mut store = fake.store();
+                let head = store.refs["main"].clone();
+                store.refs.insert(base.to_owned(), head);
+                store.gitea.finds_by_branch = finds;
+            }
+            promoted(&world, REV_B, 0);
+            {
+                let mut store = fake.store();
+                store.close(1);
+                let closed = store.pulls[0].head.clone();
+                store.refs.remove(&closed);
+            }
+            fake.forget();
+            let document = promoted(&world, REV_B, 1);
+            let text = printed(&document);
+            assert!(text.contains("--reopen"), "{kind:?} {finds} {base} {text}");
+            assert_eq!(fake.writes(), [""; 0], "{kind:?} {finds} {base}");
+        }
     }
 }
 
@@ -656,7 +671,8 @@ fn a_missing_branch_is_not_compared() {
 fn old_server_is_refused_before_any_write() {
     for (version, supported) in [
         ("1.21.11", false),
-        ("7.0.12+gitea-1.21.11", false),
+        ("1.21.11-1+gitea-1.21.11", false),
+        ("7.0.12+gitea-1.21.11", true),
         ("1.22.0", true),
         ("8.0.0+gitea-1.22.0", true),
     ] {
@@ -684,7 +700,7 @@ fn old_server_is_refused_before_any_write() {
                 let ran = run(&world, args).exits(exit);
                 let printed = format!("{}{}", ran.stdout, ran.stderr);
                 assert_eq!(
-                    printed.contains("Gitea 1.22 or Forgejo 8"),
+                    printed.contains("Gitea 1.22 or Forgejo 7"),
                     !supported,
                     "{printed}"
                 );

@@ -358,7 +358,7 @@ fn disabled_pull_requests_are_reported_as_such() {
         // Any other 404 is none.
         fake.store().gitea.pull_requests = true;
         fake.store().gitlab.merge_requests = "enabled";
-        fake.fault(("GET", "/pulls"), 1, Fault::Instead(fakes::not_found()));
+        fake.fault(("GET", "/pulls"), 2, Fault::Instead(fakes::not_found()));
         let ran = run(&world, &PROMOTE).exits(3);
         assert!(!ran.stderr.contains("disabled"), "{}", ran.stderr);
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{
     fake,
-    forge::{Fake, Fault, Kind, PullRow, TOKEN, not_found},
+    forge::{Fake, Fault, Kind, TOKEN, not_found},
     hosted::FORGES,
     layout::Platform,
     world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed, whole},
@@ -986,20 +986,8 @@ fn merged_pipeline(kind: Kind, numbered: bool, merged: u64) -> Pipeline {
 /// Pull request 1, with this commit, which the forge merged `hours` ago.
 fn merge(pipeline: &Pipeline, commit: String, hours: u64) {
     let mut store = pipeline.fake.as_ref().unwrap().store();
-    store.number();
-    store.pulls.push(PullRow {
-        number: 1,
-        title: String::new(),
-        body: String::new(),
-        open: false,
-        merged: Some(commit),
-        draft: false,
-        head: "topic".to_owned(),
-        head_repo: "acme/flows".to_owned(),
-        base: "main".to_owned(),
-        labels: Vec::new(),
-        closed_at: None,
-    });
+    let pull = store.add_pull("topic", "main");
+    (pull.open, pull.merged) = (false, Some(commit));
     let time = SystemTime::now() - Duration::from_secs(3_600 * hours);
     let time = time::OffsetDateTime::from(time)
         .replace_nanosecond(0)

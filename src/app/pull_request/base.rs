@@ -66,7 +66,10 @@ impl Base {
         })?;
         let tree = content.tree(&head)?;
         let unused = match (own, unused) {
-            (Some(own), Some(unused)) if content.head(own).await?.is_none() => {
+            (Some(own), Some(unused))
+                if content.head(own).await?.is_none()
+                    && forge.is_unused(&unused, &branch, own).await? =>
+            {
                 Some((own.to_owned(), unused))
             }
             _ => None,

@@ -230,7 +230,6 @@ async fn read(
     });
     let path = format!("{prefix}{}", local.file_name());
     let branch = local.forge.as_ref().and_then(|forge| forge.base.as_deref());
-    repository.forge.check_version().await?;
     let mut base = Base::read(&repository, branch, own).await?;
 
     // The files that the local configuration needs are likely those that the base's needs. Then one

@@ -2,6 +2,7 @@
 //!
 //! Drafts are marked in the title, labels are added by number, and listings ignore unknown filters.
 
+mod before_pull;
 mod branches;
 mod fleet;
 mod issues;

@@ -38,6 +38,9 @@ pub(super) struct RepositoryRow {
     /// Whether pull requests are enabled; older servers do not report it.
     pub(super) has_pull_requests: Option<bool>,
     permissions: Option<Permissions>,
+    /// Reported since Gitea 1.22 (<https://github.com/go-gitea/gitea/pull/23894>) and Forgejo 7; Gitea 1.22.0 reports
+    /// an empty name (<https://github.com/go-gitea/gitea/issues/31117>).
+    object_format_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -82,15 +85,28 @@ impl From<RepositoryRow> for Repo {
     }
 }
 
-impl Gitea {
-    pub(crate) async fn check_version(&self) -> Result<(), Error> {
-        let text = self.http.version(Kind::Gitea).await?;
+impl RepositoryRow {
+    /// Whether the row shows, without a request for the version, that the server is supported.
+    pub(super) fn is_of_supported_server(&self) -> bool {
+        self.object_format_name.is_some()
+    }
+}
+
+impl Http {
+    pub(super) async fn check_gitea_version(&self) -> Result<(), Error> {
+        let text = self.version(Kind::Gitea).await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
         }
         let (major, minor) = OLDEST_GITEA;
         let oldest = format!("Gitea {major}.{minor} or Forgejo {OLDEST_FORGEJO}, or newer");
-        Err(self.http.unsupported(Kind::Gitea, &text, &oldest))
+        Err(self.unsupported(Kind::Gitea, &text, &oldest))
+    }
+}
+
+impl Gitea {
+    pub(crate) async fn check_version(&self) -> Result<(), Error> {
+        self.http.check_gitea_version().await
     }
 
     pub(crate) async fn repository(&self) -> Result<Repo, Error> {
@@ -99,13 +115,17 @@ impl Gitea {
             .http
             .repository(&self.request(Method::GET, "", what))
             .await?;
-        let repo = reply.expect::<RepositoryRow>(&[200]).map(Repo::from)?;
+        let row = reply.expect::<RepositoryRow>(&[200])?;
+        let is_supported = row.is_of_supported_server();
+        let repo = Repo::from(row);
         shared::check_name(&reply, &self.full_name(), &repo)?;
+        if !is_supported {
+            self.check_version().await?;
+        }
         Ok(repo)
     }
 
-    pub(crate) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
-        self.check_version().await?;
+    pub(crate) fn check_permissions(repo: &Repo) -> Result<(), Error> {
         let what = format!("Gitea: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
         if repo.push != Push::Denied {
@@ -189,9 +209,9 @@ impl Gitea {
     }
 }
 
-/// The oldest versions that can compare branches, which every promotion needs.
+/// The oldest versions that report the object format of a repository.
 pub(super) const OLDEST_GITEA: (u32, u32) = (1, 22);
-pub(super) const OLDEST_FORGEJO: u32 = 8;
+pub(super) const OLDEST_FORGEJO: u32 = 7;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
@@ -239,7 +259,7 @@ impl Version {
 
     /// Whether one request may return multiple blobs (`GET git/blobs`).
     pub(super) fn lists_blobs(self) -> bool {
-        matches!(self, Self::Forgejo(_))
+        matches!(self, Self::Forgejo(major) if major >= 8)
     }
 
     /// Whether the server schedules merges by fast-forward; Gitea ignores the request to schedule one.
@@ -410,7 +430,8 @@ mod tests {
             ("1.21.11", Version::Gitea(1, 21), false),
             ("2.0.0", Version::Gitea(2, 0), true),
             ("8.0.0+gitea-1.22.0", Version::Forgejo(8), true),
-            ("7.0.3+gitea-1.21.11", Version::Forgejo(7), false),
+            ("7.0.3+gitea-1.21.11", Version::Forgejo(7), true),
+            ("1.21.11-1+gitea-1.21.11", Version::Forgejo(1), false),
             (
                 "17.0.0-dev-609-a14eb80977+gitea-1.22.0",
                 Version::Forgejo(17),
@@ -436,7 +457,10 @@ mod tests {
             !version("17.0.0+gitea-1.22.0").lists_files()
                 && version("8.0.0+gitea-1.22.0").lists_blobs()
         );
-        assert!(!version("1.25.0").lists_blobs() && !version("").lists_files());
+        for without in ["1.25.0", "7.0.3+gitea-1.21.11"] {
+            assert!(!version(without).lists_blobs(), "{without}");
+        }
+        assert!(!version("").lists_files());
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct Project {
     pub(super) allow_merge_on_skipped_pipeline: Option<bool>,
     pub(super) merge_trains_enabled: Option<bool>,
     pub(super) remove_source_branch_after_merge: Option<bool>,
+    /// Reported since GitLab 16.9 (<https://docs.gitlab.com/api/projects/#get-a-single-project>).
+    pub(super) repository_object_format: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

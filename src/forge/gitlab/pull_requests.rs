@@ -238,14 +238,6 @@ impl Gitlab {
     }
 
     pub(crate) async fn create_pull(&self, new: &NewPull<'_>) -> Result<CreateOutcome, Error> {
-        // GitLab opens a merge request into a branch that does not exist.
-        if self.branch(new.base).await?.is_none() {
-            let what = format!("GitLab: opening the merge request of {}", new.head);
-            let reason = format!("the target branch {} does not exist", new.base);
-            // It existed when the run began.
-            return Err(Error::about(Class::Conflict, what, reason)
-                .help("set forge.base to the target branch of merge requests"));
-        }
         let project = self.project().await?;
         let mut body = json!({
             "source_branch": new.head, "target_branch": new.base,

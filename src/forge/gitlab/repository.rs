@@ -160,6 +160,10 @@ impl Gitlab {
             return Ok(Lookup::Moved(new, error));
         }
         let project: Project = reply.expect(&[200])?;
+        // The format shows that the server is supported.
+        if project.repository_object_format.is_none() {
+            self.check_version().await?;
+        }
         Ok(
             match shared::check_name(&reply, full_name, &Repo::from(&project)) {
                 Ok(()) => Lookup::Present(Box::new(project)),
@@ -188,7 +192,6 @@ impl Gitlab {
 
     pub(crate) async fn check_permissions(&self, repo: &Repo) -> Result<(), Error> {
         self.check_token_kind()?;
-        self.check_version().await?;
         let what = format!("GitLab: the token's permissions on {}", repo.full_name);
         shared::check_writable(repo, &what)?;
         let project = self.project().await?;

@@ -592,20 +592,7 @@ fn merged(proxy: &Proxy, _: &Path) -> Parts {
         store.workflows_there = vec!["deploy.yml"];
         store.merge_in_workflow_runs();
         store.push("auto/x", "a change", &[("x", "1")]);
-        let number = store.number();
-        store.pulls.push(crate::support::forge::PullRow {
-            number,
-            title: "a change".to_owned(),
-            body: String::new(),
-            open: true,
-            merged: None,
-            draft: false,
-            head: "auto/x".to_owned(),
-            head_repo: "acme/flows".to_owned(),
-            base: "main".to_owned(),
-            labels: Vec::new(),
-            closed_at: None,
-        });
+        let number = store.add_pull("auto/x", "main").number;
         store.merge(number);
     }
     with_forge((world, forge))

@@ -1127,7 +1127,7 @@ async fn short_rate_limits_are_respected() {
         fake.forget();
         fake.fault(
             ("GET", "/pulls"),
-            1,
+            2,
             Fault::Instead(fakes::error(403, "Resource not accessible")),
         );
         assert_eq!(

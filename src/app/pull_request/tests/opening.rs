@@ -270,7 +270,7 @@ async fn new_pull_request_costs_few_requests() {
         (Kind::Github, 220, 8, 3),
         (Kind::Gitea, 600, 8, 3),
         (Kind::Forgejo, 600, 8, 3),
-        (Kind::Gitlab, 800, 7, 2),
+        (Kind::Gitlab, 800, 6, 2),
     ] {
         let process = Process::new(kind, COUNT);
         for number in 0..COUNT {
@@ -303,8 +303,8 @@ async fn new_pull_request_costs_few_requests() {
         let expected = match kind {
             Kind::Gitea | Kind::Forgejo => COUNT,
             Kind::Github => 0,
-            // The token's scopes, and the version.
-            Kind::Gitlab => 2,
+            // The token's scopes.
+            Kind::Gitlab => 1,
         };
         assert_eq!(rest.count(), expected, "{kind:?}");
     }

@@ -58,6 +58,8 @@ pub struct Settings {
     pub late_status: Option<&'static str>,
     /// Whether pull requests are enabled.
     pub pull_requests: bool,
+    /// Whether the server knows the request for the pull request between two branches.
+    pub finds_by_branch: bool,
     /// Whether the token's owner is an administrator of the server, the only user to whom a server
     /// in production shows the text of a 500 (`services/context/api.go`, `APIErrorInternal`).
     pub admin: bool,
@@ -106,6 +108,7 @@ impl Default for Settings {
             approved: true,
             late_status: None,
             pull_requests: true,
+            finds_by_branch: true,
             admin: true,
             cut: false,
             noticed: BTreeMap::new(),
@@ -174,7 +177,7 @@ fn answer_admin(store: &mut Store, asked: &Asked) -> Reply {
     let path = path.trim_start_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match (asked.method.as_str(), first) {
-        ("GET", "") => repository(store),
+        ("GET", "") => Reply::json(200, repository(store)),
         ("GET", "branches") if rest.is_empty() => branches(store, asked),
         ("GET", "branches") => match store.seen(rest) {
             Some(id) => Reply::json(200, branch(store, rest, &id)),
@@ -292,18 +295,20 @@ fn work(store: &mut Store) {
     }
 }
 
-fn repository(store: &Store) -> Reply {
+fn repository(store: &Store) -> Value {
     let permissions = json!({"admin": false, "push": store.push, "pull": true});
     let allows = |style: &str| store.gitea.styles.contains(&style);
-    Reply::json(
-        200,
-        json!({"full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
-               "archived": store.archived, "has_issues": store.gitea.issues, "has_pull_requests": store.gitea.pull_requests,
-               "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
-               "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
-               "allow_fast_forward_only_merge": allows("fast-forward-only"),
-               "default_merge_style": store.gitea.default_style}),
-    )
+    let mut row = json!({
+        "full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
+        "archived": store.archived, "has_issues": store.gitea.issues, "has_pull_requests": store.gitea.pull_requests,
+        "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
+        "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
+        "allow_fast_forward_only_merge": allows("fast-forward-only"), "default_merge_style": store.gitea.default_style,
+    });
+    if is_at_least(store, (1, 22), 7) {
+        row["object_format_name"] = "sha1".into();
+    }
+    row
 }
 
 fn branch(store: &Store, name: &str, id: &str) -> Value {
@@ -612,6 +617,7 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
         return merge(store, asked, number.parse().unwrap());
     }
     match (asked.method.as_str(), path.parse::<u64>().ok()) {
+        ("GET", None) if !path.is_empty() => from_branch(store, path),
         ("GET", None) => {
             let state = asked.query("state").unwrap();
             let rows = store
@@ -633,6 +639,23 @@ fn pulls(store: &mut Store, asked: &Asked, path: &str) -> Reply {
     }
 }
 
+/// The first pull request from one branch into another, in any state (`GetPullRequestByBaseHead` in
+/// `routers/api/v1/repo/pull.go`).
+fn from_branch(store: &Store, path: &str) -> Reply {
+    if !store.gitea.finds_by_branch {
+        return not_found();
+    }
+    let (base, head) = path.split_once('/').unwrap();
+    let is_from = |pull: &&PullRow| pull.base == base && pull.head == head && pull.head_repo == REPO;
+    match store.pulls.iter().find(is_from) {
+        Some(pull) => Reply::json(200, row(store, pull)),
+        None => Reply::json(
+            404,
+            json!({"errors": [], "message": "not found", "url": "https://gitea.example/api/swagger"}),
+        ),
+    }
+}
+
 fn open(store: &mut Store, asked: &Asked) -> Reply {
     let (head, base) = (asked.text("head").to_owned(), asked.text("base").to_owned());
     let Some(shown) = store.seen(&head) else {
@@ -645,20 +668,10 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
     if !store.gitea.racing && store.pulls.iter().any(same) {
         return error(409, "pull request already exists for these targets");
     }
-    let number = store.number();
-    store.pulls.push(PullRow {
-        number,
-        title: asked.text("title").to_owned(),
-        body: asked.text("body").to_owned(),
-        open: true,
-        merged: None,
-        draft: false,
-        head,
-        head_repo: REPO.to_owned(),
-        base,
-        labels: Vec::new(),
-        closed_at: None,
-    });
+    let pull = store.add_pull(&head, &base);
+    asked.text("title").clone_into(&mut pull.title);
+    asked.text("body").clone_into(&mut pull.body);
+    let number = pull.number;
     store.gitea.shown.insert(number, shown);
     let row = row(store, store.pulls.last().unwrap());
     let due = store.gitea.requests;
@@ -749,7 +762,7 @@ fn row(store: &Store, pull: &PullRow) -> Value {
         "merged": pull.merged.is_some(), "merge_commit_sha": pull.merged,
         "merged_at": store.merged_at(pull), "merged_by": store.merged_by(pull),
         "head": {"label": pull.head, "ref": head, "sha": commit, "repo": {"full_name": pull.head_repo}},
-        "base": {"label": pull.base, "ref": pull.base, "sha": store.refs[&pull.base], "repo": {"full_name": REPO}},
+        "base": {"label": pull.base, "ref": pull.base, "sha": store.refs[&pull.base], "repo": repository(store)},
         "labels": if labels.is_empty() { Value::Null } else { labels.into() },
     })
 }

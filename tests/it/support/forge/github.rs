@@ -390,20 +390,10 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
     if asked.body["draft"] == true && !store.github.drafts {
         return error(422, NO_DRAFTS);
     }
-    let number = store.number();
-    store.pulls.push(PullRow {
-        number,
-        title: asked.text("title").to_owned(),
-        body: asked.text("body").to_owned(),
-        open: true,
-        merged: None,
-        draft: asked.body["draft"] == true,
-        head,
-        head_repo: REPO.to_owned(),
-        base,
-        labels: Vec::new(),
-        closed_at: None,
-    });
+    let pull = store.add_pull(&head, &base);
+    asked.text("title").clone_into(&mut pull.title);
+    asked.text("body").clone_into(&mut pull.body);
+    pull.draft = asked.body["draft"] == true;
     let row = row(store, store.pulls.last().unwrap());
     Reply::json(201, row)
 }

@@ -162,21 +162,12 @@ impl Store {
 
     /// A user opens a merge request of a branch or, with a commit that is on no branch, of a fork.
     pub fn open_pull(&mut self, head: &str, commit: &str) {
-        let number = self.number();
         let own = self.refs.contains_key(head);
-        self.pulls.push(PullRow {
-            number,
-            title: "a change".to_owned(),
-            body: String::new(),
-            open: true,
-            merged: None,
-            draft: false,
-            head: head.to_owned(),
-            head_repo: if own { REPO } else { "other/fork" }.to_owned(),
-            base: "main".to_owned(),
-            labels: Vec::new(),
-            closed_at: Some(commit.to_owned()),
-        });
+        let pull = self.add_pull(head, "main");
+        if !own {
+            "other/fork".clone_into(&mut pull.head_repo);
+        }
+        pull.closed_at = Some(commit.to_owned());
     }
 
     /// A merge request shows an older head, for a number of reads.
@@ -385,9 +376,7 @@ pub fn project(store: &Store) -> Reply {
     };
     let access = |role: u64| json!({"access_level": role, "notification_level": 3});
     let (access, group) = (role.map(access), settings.group_role.map(access));
-    Reply::json(
-        200,
-        json!({
+    let mut row = json!({
             "id": settings.project, "path_with_namespace": store.renamed.unwrap_or(REPO),
             "default_branch": if settings.empty { Value::Null } else { json!(store.default_branch) },
             "visibility": if settings.public { "public" } else { "private" }, "archived": store.archived, "empty_repo": settings.empty,
@@ -399,8 +388,11 @@ pub fn project(store: &Store) -> Reply {
             "allow_merge_on_skipped_pipeline": settings.passes_skipped,
             "merge_trains_enabled": settings.trains,
             "remove_source_branch_after_merge": settings.removes_branches,
-        }),
-    )
+    });
+    if store.version >= "16.9" {
+        row["repository_object_format"] = "sha1".into();
+    }
+    Reply::json(200, row)
 }
 
 fn in_project(store: &mut Store, asked: &Asked, path: &[&str]) -> Reply {
@@ -730,28 +722,17 @@ fn open(store: &mut Store, asked: &Asked) -> Reply {
     {
         title = format!("Draft: {title}");
     }
-    let number = store.number();
+    let may_label = store.may_label;
+    let pull = store.add_pull(&head, &base);
+    pull.title = title;
+    asked.text("description").clone_into(&mut pull.body);
     // GitLab drops the labels of a user who may not set them.
-    let mut labels = Vec::new();
-    if store.may_label {
-        add_labels(&mut labels, asked.text("labels"));
+    if may_label {
+        add_labels(&mut pull.labels, asked.text("labels"));
     }
-    store.pulls.push(PullRow {
-        number,
-        title,
-        body: asked.text("description").to_owned(),
-        open: true,
-        merged: None,
-        draft: false,
-        head,
-        head_repo: REPO.to_owned(),
-        base,
-        labels,
-        closed_at: None,
-    });
+    let pull = pull.clone();
     let lag = store.gitlab.lag;
-    store.gitlab.unready.insert(number, lag);
-    let pull = store.pulls.last().unwrap().clone();
+    store.gitlab.unready.insert(pull.number, lag);
     Reply::json(201, row(store, &pull))
 }
 

@@ -510,6 +510,25 @@ impl Store {
         self.issues.iter().filter(|issue| issue.open).collect()
     }
 
+    /// Adds an open pull request.
+    pub fn add_pull(&mut self, head: &str, base: &str) -> &mut PullRow {
+        let number = self.number();
+        self.pulls.push(PullRow {
+            number,
+            title: String::new(),
+            body: String::new(),
+            open: true,
+            merged: None,
+            draft: false,
+            head: head.to_owned(),
+            head_repo: "acme/flows".to_owned(),
+            base: base.to_owned(),
+            labels: Vec::new(),
+            closed_at: None,
+        });
+        self.pulls.last_mut().unwrap()
+    }
+
     pub fn open_pulls(&self) -> Vec<&PullRow> {
         self.pulls.iter().filter(|pull| pull.open).collect()
     }

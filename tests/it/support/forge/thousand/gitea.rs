@@ -81,7 +81,7 @@ fn row(shared: &Shared, store: &Store, number: usize) -> Value {
     };
     json!({"full_name": shared.current_name(number), "default_branch": store.default_branch, "private": true,
            "archived": store.archived, "empty": store.refs.is_empty(), "topics": topics, "has_pull_requests": store.gitea.pull_requests,
-           "permissions": {"admin": false, "push": store.push, "pull": true}})
+           "object_format_name": "sha1", "permissions": {"admin": false, "push": store.push, "pull": true}})
 }
 
 /// The requests that the simulated Gitea of one repository does not support, or only in part.

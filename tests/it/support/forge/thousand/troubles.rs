@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    super::{Asked, PullRow, Reply, Store, error},
+    super::{Asked, Reply, Store, error},
     Outcome, Shared,
     contents::PINNED,
     not_found,
@@ -74,20 +74,10 @@ impl Trouble {
                 let text = store.content("main", PINNED[0]).replace("aaaa", "cccc");
                 let message = "promote: images @x\n\nRepin-Set: x";
                 store.push(branch, message, &[(PINNED[0], &text)]);
-                let number = store.number();
-                store.pulls.push(PullRow {
-                    number,
-                    title: "promote: images @x".to_owned(),
-                    body: "<!-- repin/2 kind=promote set=repin.yaml revision=x -->".to_owned(),
-                    open: true,
-                    merged: None,
-                    draft: true,
-                    head: branch.to_owned(),
-                    head_repo: "acme/flows".to_owned(),
-                    base: "main".to_owned(),
-                    labels: Vec::new(),
-                    closed_at: None,
-                });
+                let pull = store.add_pull(branch, "main");
+                let body = "<!-- repin/2 kind=promote set=repin.yaml revision=x -->";
+                body.clone_into(&mut pull.body);
+                let number = pull.number;
                 store.close(number);
             }
             _ => {}
