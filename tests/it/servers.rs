@@ -365,6 +365,21 @@ fn disabled_pull_requests_are_reported_as_such() {
 }
 
 #[test]
+fn renamed_organization_is_an_input_error() {
+    for (kind, has_pulls) in [(Kind::Gitea, false), (Kind::Forgejo, true)] {
+        let (world, fake) = hosted(kind, "");
+        if has_pulls {
+            fake.store().push("other", "work", &[("x", "y")]);
+            fake.store().add_pull("other", "main");
+        }
+        fake.store().gitea.followed = Some("emca/flows");
+        let ran = run(&world, &PROMOTE).exits(2);
+        assert!(ran.stderr.contains("emca/flows"), "{kind:?} {}", ran.stderr);
+        assert_eq!(fake.writes(), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
 fn renamed_repository_is_an_input_error() {
     for kind in crate::support::hosted::SERVERS {
         let (world, fake) = hosted(kind, "");

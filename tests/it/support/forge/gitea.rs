@@ -60,6 +60,8 @@ pub struct Settings {
     pub pull_requests: bool,
     /// Whether the server knows the request for the pull request between two branches.
     pub finds_by_branch: bool,
+    /// The name of the repository after its organization was renamed, which the server follows silently.
+    pub followed: Option<&'static str>,
     /// Whether the token's owner is an administrator of the server, the only user to whom a server
     /// in production shows the text of a 500 (`services/context/api.go`, `APIErrorInternal`).
     pub admin: bool,
@@ -109,6 +111,7 @@ impl Default for Settings {
             late_status: None,
             pull_requests: true,
             finds_by_branch: true,
+            followed: None,
             admin: true,
             cut: false,
             noticed: BTreeMap::new(),
@@ -299,7 +302,7 @@ fn repository(store: &Store) -> Value {
     let permissions = json!({"admin": false, "push": store.push, "pull": true});
     let allows = |style: &str| store.gitea.styles.contains(&style);
     let mut row = json!({
-        "full_name": REPO, "default_branch": store.default_branch, "private": false, "permissions": permissions,
+        "full_name": store.gitea.followed.unwrap_or(REPO), "default_branch": store.default_branch, "private": false, "permissions": permissions,
         "archived": store.archived, "has_issues": store.gitea.issues, "has_pull_requests": store.gitea.pull_requests,
         "allow_merge_commits": allows("merge"), "allow_squash_merge": allows("squash"),
         "allow_rebase": allows("rebase"), "allow_rebase_explicit": allows("rebase-merge"),
