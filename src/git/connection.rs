@@ -349,16 +349,17 @@ impl Git {
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
     ) -> Result<Output, GitError> {
-        self.run_with(command, args, remote, &[])
+        self.run_with(command, args, remote, &[], &[])
     }
 
-    /// The same with more variables.
+    /// The same with more variables and settings.
     pub(super) fn run_with(
         &self,
         command: &'static str,
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
         variables: &[(&str, &str)],
+        settings: &[&str],
     ) -> Result<Output, GitError> {
         let mode = match remote {
             Some(remote) => Mode::Network(self.transports(command, &remote.url)?),
@@ -367,7 +368,7 @@ impl Git {
         let login = remote.and_then(|remote| remote.login.as_ref());
         let is_local = matches!(mode, Mode::Network(Transports::Loopback));
         let mut git = self.prepare(mode)?;
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(settings) {
             git.args(["-c", setting]);
         }
         if remote.is_some() && self.source.is_some() {
@@ -435,11 +436,17 @@ impl Git {
         args: &[impl AsRef<OsStr>],
         remote: Option<&Remote>,
     ) -> Result<Vec<u8>, GitError> {
-        let output = self.run(command, args, remote)?;
-        if output.code == Some(0) {
-            Ok(output.stdout)
+        self.run(command, args, remote)?.required(command)
+    }
+}
+
+impl Output {
+    /// The standard output of a command that must succeed.
+    pub(super) fn required(self, command: &'static str) -> Result<Vec<u8>, GitError> {
+        if self.code == Some(0) {
+            Ok(self.stdout)
         } else {
-            Err(GitError::refused(command, &output.stderr))
+            Err(GitError::refused(command, &self.stderr))
         }
     }
 }

@@ -160,7 +160,7 @@ impl SyncSite<'_> {
                         .help("install git 2.41 or newer, or run the command in a whole clone"));
                 }
                 let variables = [("GIT_ATTR_SOURCE", target)];
-                git.run_with(command, args, Some(mirror.remote()), &variables)
+                git.run_with(command, args, Some(mirror.remote()), &variables, &[])
             }
         };
         ran.map_err(|error| self.failed(&error))

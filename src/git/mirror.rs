@@ -508,7 +508,11 @@ impl Git {
             let mut args: Vec<&str> = FETCH.to_vec();
             args.extend(["--end-of-options", FORGE]);
             args.extend(ids.iter().map(String::as_str));
-            self.run_checked("fetch", &args, Some(source))?;
+            // Of a shallow repository, a server believes that it has all contents of its commits, so that it would send
+            // none of them.
+            let settings = ["fetch.negotiationAlgorithm=noop"];
+            self.run_with("fetch", &args, Some(source), &[], &settings)?
+                .required("fetch")?;
         }
         *self
             .idle
@@ -901,6 +905,12 @@ mod tests {
             assert_eq!(mirror.git().is_shallow(), is_shallow);
             let listed = mirror.git().output("rev-list", &[tip.to_string()]).unwrap();
             assert_eq!(listed.split(|byte| *byte == b'\n').count(), commits + 1);
+            let blob = id(server.path(), "main:f");
+            assert!(mirror.git().fetch_missing(&[blob]).unwrap());
+            let content = mirror
+                .git()
+                .output("cat-file", &["blob", &blob.to_string()]);
+            assert_eq!(content.unwrap(), b"2\n");
             let missing = ObjectId::parse("1".repeat(40).as_bytes()).unwrap();
             assert!(mirror.fetch_commit("x", &missing, is_shallow).is_err());
             assert!(!mirror.has_fetched("x"));

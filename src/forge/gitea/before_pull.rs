@@ -54,9 +54,7 @@ impl Gitea {
             return Ok((self.repository().await?, Some(unused(0))));
         };
         let repository = newest.base.repo;
-        let is_same = repository
-            .full_name
-            .eq_ignore_ascii_case(&self.full_name());
+        let is_same = repository.full_name.eq_ignore_ascii_case(&self.full_name());
         if !is_same || !repository.is_of_supported_server() {
             return Ok((self.repository().await?, None));
         }

@@ -649,7 +649,8 @@ fn from_branch(store: &Store, path: &str) -> Reply {
         return not_found();
     }
     let (base, head) = path.split_once('/').unwrap();
-    let is_from = |pull: &&PullRow| pull.base == base && pull.head == head && pull.head_repo == REPO;
+    let is_from =
+        |pull: &&PullRow| pull.base == base && pull.head == head && pull.head_repo == REPO;
     match store.pulls.iter().find(is_from) {
         Some(pull) => Reply::json(200, row(store, pull)),
         None => Reply::json(
