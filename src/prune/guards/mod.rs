@@ -22,13 +22,13 @@ use crate::{
         error::{Class, Code, Error},
         files::{Files, Hazard, WorkTree, is_config_file},
     },
-    config::{AlsoPinned, Config, SetPath, SourceRepository, StageSet},
+    config::{AlsoPinned, Config, ForkPolicy, SetPath, SourceRepository, StageSet},
     core::{
         configurations::{NoConfig, config_of_blob},
         history::{CommitConfig, History, commit_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
     },
-    git::{self, Connections, Git, ObjectId},
+    git::{self, Connections, Git, GitError, ObjectId},
     oci::{TagPattern, registry::Mapping},
 };
 
@@ -286,8 +286,8 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses if a configuration on a base has a protection that no configuration in the work tree has: the work tree is
-/// outdated, or of another branch.
+/// Refuses if a configuration on a base has a protection that no configuration in the work tree has, or if the work tree
+/// is outdated and its rules delete what the base's keep.
 fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<(), Error> {
     let git = &branches.git;
     let mut known: Vec<&Config> = vec![config];
@@ -295,6 +295,10 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
     for (remote, base) in &branches.bases {
         let name = format!("{remote}/{base}");
         let tip = git.branch(Some(&name))?.tip;
+        let is_outdated = || {
+            let head = git.head()?.tip;
+            Ok::<_, GitError>(head != tip && git.is_ancestor(&head, &tip)?)
+        };
         let mut files = Vec::new();
         git.regular_files(&tip, |path, blob| {
             let set_path = SetPath::from(path);
@@ -307,19 +311,21 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
             let message = match config_of_blob(git, blob, &path.to_string(), &root, &path) {
                 // The configuration of a fleet has no images.
                 Ok(there) if there.counts_pins().is_err() => continue,
-                Ok(there) => match missing_protection(&there, &known) {
-                    Some(missing) => {
-                        format!("{path} on {name} has {missing}, which the work tree does not have")
-                    }
-                    None => continue,
-                },
+                Ok(there) => {
+                    let stricter = stricter_rule(&there, config);
+                    let missing = match (missing_protection(&there, &known), stricter) {
+                        (Some(protection), _) => protection,
+                        (None, Some(rule)) if is_outdated()? => rule.to_owned(),
+                        _ => continue,
+                    };
+                    format!("{path} on {name} has {missing}, which the work tree does not have")
+                }
                 Err(NoConfig::Git(error)) => return Err(error.into()),
                 Err(reason) => {
                     format!("cannot determine what {path} on {name} protects: {reason}")
                 }
             };
-            let head = git.head()?.tip;
-            let help = if head != tip && git.is_ancestor(&head, &tip)? {
+            let help = if is_outdated()? {
                 format!("update the work tree: git merge --ff-only {name}")
             } else {
                 "add the same to a configuration in the work tree, or correct that on the base"
@@ -330,6 +336,27 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
         }
     }
     Ok(())
+}
+
+/// A rule of a set on its base that keeps what its rules here delete.
+fn stricter_rule(there: &Config, here: &Config) -> Option<&'static str> {
+    if there.set_path != here.set_path {
+        return None;
+    }
+    let here = here.prune.as_ref()?;
+    let Some(there) = &there.prune else {
+        return Some("no `prune`");
+    };
+    let requires_forks = [there.forks, here.forks].map(|forks| forks == ForkPolicy::Require);
+    [
+        (there.older_than > here.older_than, "a longer `older_than`"),
+        (there.tags.as_str() != here.tags.as_str(), "other `tags`"),
+        (there.limit < here.limit, "a lower `limit`"),
+        (!there.untagged && here.untagged, "no `untagged`"),
+        (requires_forks == [true, false], "`forks: require`"),
+    ]
+    .into_iter()
+    .find_map(|(is_stricter, rule)| is_stricter.then_some(rule))
 }
 
 /// A protection by a configuration on a base that none of the known ones has.

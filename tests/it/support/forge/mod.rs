@@ -369,8 +369,12 @@ impl Shared {
                 .unwrap()
                 .push(format!("the token is in {address}"));
         }
-        if let Some(service) = asked.git_service() {
-            return self.handle_git(asked, service);
+        if asked.is_git() {
+            // Forges refuse the protocol of files, to which git falls back after a malformed list of references.
+            return match asked.git_service() {
+                Some(service) => self.handle_git(asked, service),
+                None => Some(not_found()),
+            };
         }
         // The address of a redirect is the server's, and not described.
         let redirected = asked.path.starts_with("/repositories/");
