@@ -319,10 +319,15 @@ impl Mirror {
     }
 
     fn lost_commit(&self) -> GitError {
+        self.refused("fetch", "the commit of a branch is missing on the server")
+    }
+
+    /// The error of a command that the state of the server does not permit.
+    pub(super) fn refused(&self, command: &'static str, reason: &str) -> GitError {
         GitError::Remote {
             remote: without_users(&self.remote.url),
-            command: "fetch",
-            reason: "the commit of a branch is missing on the server".to_owned(),
+            command,
+            reason: reason.to_owned(),
         }
     }
 
@@ -589,7 +594,7 @@ mod tests {
         base::files::RelPath,
         git::{
             TreeFile,
-            tests::{git, id, remote},
+            tests::{answering, git, id, remote},
         },
     };
 
@@ -914,6 +919,25 @@ mod tests {
             let missing = ObjectId::parse("1".repeat(40).as_bytes()).unwrap();
             assert!(mirror.fetch_commit("x", &missing, is_shallow).is_err());
             assert!(!mirror.has_fetched("x"));
+        }
+    }
+
+    #[test]
+    fn answer_that_is_no_list_is_no_empty_repository() {
+        for body in ["", "ok", "{}"] {
+            let remote = Remote {
+                url: answering(body),
+                login: None,
+            };
+            let directory = tempfile::tempdir().unwrap();
+            let opened = Mirror::open(
+                &directory.path().join("forge"),
+                None,
+                remote,
+                Connections::default(),
+            );
+            let error = opened.unwrap().fetch(&["main"], None).unwrap_err();
+            assert!(error.to_string().contains("lists no branches"), "{error}");
         }
     }
 

@@ -300,7 +300,7 @@ impl Git {
     }
 
     /// Whether this clone contains any commit.
-    fn has_any_commit(&self) -> Result<bool, GitError> {
+    pub(crate) fn has_any_commit(&self) -> Result<bool, GitError> {
         let (_, listed) = self.kept_output("for-each-ref", &["--count=1"], &[])?;
         if !listed.is_empty() {
             return Ok(true);

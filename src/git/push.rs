@@ -268,18 +268,26 @@ impl Mirror {
     /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
     pub(crate) fn listed(&self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, GitError> {
         if branches.is_empty() {
-            // Without a name, git lists all.
             return Ok(BTreeMap::new());
         }
         // Without `--heads`, the server lists the references of all pull requests.
-        let mut args = ["--quiet", "--heads", "--end-of-options", FORGE]
-            .map(str::to_owned)
-            .to_vec();
-        args.extend(branches.iter().map(|branch| format!("{BRANCHES}{branch}")));
+        let args = ["--quiet", "--heads", "--end-of-options", FORGE];
         let printed = self
             .git()
             .run_checked("ls-remote", &args, Some(self.remote()))?;
-        Ok(Git::listed_heads(&printed))
+        let mut heads = Git::listed_heads(&printed);
+        if heads.is_empty() {
+            // git reads a body of one line that is no list, such as that of a proxy, as the empty list of an old server.
+            return Err(self.refused("ls-remote", "the server lists no branches"));
+        }
+        heads.retain(|name, _| {
+            let mut branches = branches.iter();
+            branches.any(|branch| match branch.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == branch,
+            })
+        });
+        Ok(heads)
     }
 }
 

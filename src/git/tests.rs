@@ -1,6 +1,12 @@
 //! Repositories of unit tests.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    thread,
+};
 
 use super::{ObjectId, Remote};
 
@@ -55,4 +61,22 @@ pub(crate) fn commit_at(root: &Path, seconds: u64, parents: &[&str]) -> String {
 pub(super) fn id(directory: &Path, name: &str) -> ObjectId {
     let printed = git(directory, &["rev-parse", name]);
     ObjectId::parse(printed.trim_ascii()).unwrap()
+}
+
+/// The URL of a repository on a server that answers every request with `body`, until the test ends.
+pub(crate) fn answering(body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).unwrap();
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            stream.write_all((head + body).as_bytes()).unwrap();
+        }
+    });
+    format!("http://127.0.0.1:{port}/a/b.git")
 }

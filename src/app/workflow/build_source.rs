@@ -43,6 +43,9 @@ type BothRanges = Result<[CommitRange; 2], String>;
 /// The destination of the default branch in the fetched repository.
 const HEAD_REF: &str = "refs/repin/HEAD";
 
+/// The destination of the default branch of the remote `origin` of a source that is a clone.
+const ORIGIN_REF: &str = "refs/repin/origin/HEAD";
+
 impl<'s> BuildSource<'s> {
     /// The configured source. Fetches nothing.
     pub(super) fn new(config: &'s Config, services: &'s Services) -> Option<Self> {
@@ -130,7 +133,9 @@ impl<'s> BuildSource<'s> {
     /// Whether the default branch contains a commit, which is given by hexadecimal digits.
     pub(super) async fn contains(&self, commit: &str) -> Result<bool, Errors> {
         let head = self.read(|source| {
-            let head = source.git().commit_at(HEAD_REF);
+            let git = source.git();
+            let head = git.commit_at(ORIGIN_REF);
+            let head = head.or_else(|_| git.commit_at(HEAD_REF));
             Ok(head.map_err(|error| error.to_string()))
         });
         let head = head.await?.map_err(|reason| {
@@ -206,6 +211,11 @@ impl<'s> BuildSource<'s> {
                 1
             },
         };
+        if url.starts_with(['/', '.']) {
+            // `HEAD` of a clone is what is checked out there. The pattern matches nothing if `origin` is unknown.
+            let origin = "+refs/remotes/origin/HEA*:refs/repin/origin/HEA*";
+            fetch.refspecs.push(origin.to_owned());
+        }
         let routes = Routes::new(own, on_forge);
         let services = self.services;
         let mut fetched = repositories::fetch(routes.clone(), &fetch, services).await?;
@@ -215,9 +225,17 @@ impl<'s> BuildSource<'s> {
             fetched = repositories::fetch(routes, &fetch, services).await?;
         }
         let fetched = match fetched {
-            FetchOutcome::Done(fetched) => Arc::from(fetched),
+            FetchOutcome::Done(fetched) => Arc::<FetchedRepository>::from(fetched),
             FetchOutcome::Failed(error) => return Err(self.unavailable(error.to_string()).into()),
         };
+        let is_empty = match fetched.scratch.git().has_any_commit() {
+            Ok(has_any) => !has_any,
+            Err(error) => return Err(self.unavailable(error.to_string()).into()),
+        };
+        if is_empty {
+            let reason = "the server lists neither branches nor tags".to_owned();
+            return Err(self.unavailable(reason).into());
+        }
         sources.borrow_mut().insert(url, Arc::clone(&fetched));
         Ok(fetched)
     }
@@ -245,8 +263,14 @@ impl<'s> BuildSource<'s> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::{app::workflow::services::tests::services, config::example, git::tests::git};
+    use crate::{
+        app::workflow::services::tests::services,
+        config::example,
+        git::tests::{answering, git},
+    };
 
     #[test]
     fn source_is_fetched_once() {
@@ -267,6 +291,50 @@ mod tests {
             services.wait(source.fetched(), "fetching").unwrap()
         });
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn default_branch_of_a_clone_is_that_of_its_origin() {
+        let directory = tempfile::tempdir().unwrap();
+        let (origin, clone) = (
+            directory.path().join("origin"),
+            directory.path().join("clone"),
+        );
+        let commit = |root: &Path| {
+            git(root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+            String::from_utf8(git(root, &["rev-parse", "HEAD"])).unwrap()
+        };
+        git(directory.path(), &["init", "-q", "-b", "main", "origin"]);
+        let merged = commit(&origin);
+        git(directory.path(), &["clone", "-q", "origin", "clone"]);
+        git(&clone, &["checkout", "-q", "-b", "topic"]);
+        let topic = commit(&clone);
+        let config = example(&format!(
+            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
+            clone.display()
+        ));
+        let contains = |commit: &str| {
+            let services = services();
+            let source = BuildSource::new(&config, &services).unwrap();
+            let contains = source.contains(commit.trim_end());
+            services.wait(contains, "fetching").unwrap()
+        };
+        assert!(contains(&merged) && !contains(&topic));
+        git(&clone, &["remote", "remove", "origin"]);
+        assert!(contains(&topic));
+    }
+
+    #[test]
+    fn answer_that_is_no_list_is_no_empty_source() {
+        let config = example(&format!(
+            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
+            answering("ok")
+        ));
+        let services = services();
+        let source = BuildSource::new(&config, &services).unwrap();
+        let error = services.wait(source.contains("0"), "fetching").unwrap_err();
+        let error = format!("{error:?}");
+        assert!(error.contains("lists neither branches nor tags"), "{error}");
     }
 
     #[test]
