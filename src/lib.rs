@@ -61,7 +61,7 @@
 //!   (`forge/http/reply.rs`);
 //! - the way from `--pr` to the first request: `cli/commands/promote.rs` → `intent` (`cli/context.rs`) → `cli/change.rs` →
 //!   `workflow/run.rs` → `BranchSite::open` (`workflow/site.rs`), which compares the forge with that of the base branches
-//!   (`workflow/base.rs`) and selects the token (`workflow/connection.rs`) → `Forge::check_version` and `Base::read`
+//!   (`workflow/base.rs`) and selects the token (`workflow/connection.rs`) → `Base::read`
 //!   (`pull_request/base.rs`) → `forge/client.rs` → the directory of the forge → `forge/http/mod.rs` → `base/http/client.rs`;
 //! - the state that a crash leaves, and what the next run does: the table in `core/apply/state.rs`; after the files, a pull
 //!   request is completed by the same command (`pull_request/reconcile/mod.rs`), and deletions by `prune/unfinished.rs`;

@@ -107,9 +107,9 @@ block! {
         /// absent: each repository declares them.
         fleet: Option<Fleet>,
         /// The repository that the images are built from: OWNER/NAME on the configured forge, a
-        /// URL, or a path that starts with `/`, `./` or `../`; the default branch of a clone is that of
-        /// its `origin`. Its history orders builds with commits that this clone does not contain.
-        /// Absent: this repository.
+        /// URL, or a path that starts with `/`, `./` or `../`. The default branch of a clone is its
+        /// `origin/HEAD` or, without one, the branch that is checked out. Its history orders builds
+        /// with commits that this clone does not contain. Absent: this repository.
         source: Option<SourceRepository>,
     }
     with |fields| {

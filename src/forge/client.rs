@@ -148,7 +148,7 @@ impl Forge {
     pub(crate) async fn check_version(&self) -> Result<(), Error> {
         match self {
             Self::Github(_) => Ok(()),
-            Self::Gitea(gitea) => gitea.check_version().await,
+            Self::Gitea(gitea) => gitea.http.check_gitea_version().await,
             Self::Gitlab(gitlab) => gitlab.check_version().await,
         }
     }
@@ -172,7 +172,8 @@ impl Forge {
         }
     }
 
-    /// Whether no pull request from the branch `head` into `base` was ever opened; `false` if the forge does not tell.
+    /// Whether no pull request from `head`, the branch that [`Self::repository_before_pull`] returned, into `base` was ever
+    /// opened; `false` if the forge does not tell.
     pub(crate) async fn is_unused(
         &self,
         branch: &UnusedBranch,

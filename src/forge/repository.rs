@@ -19,7 +19,8 @@ pub(crate) struct Repo {
     pub archived: bool,
 }
 
-/// A branch from which no pull request was ever opened, unless [`Forge::is_unused`](super::Forge::is_unused) denies it.
+/// A branch from which no pull request into the target branch was ever opened, if
+/// [`Forge::is_unused`](super::Forge::is_unused) confirms it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnusedBranch {
     /// The highest number of a pull request of the repository, or 0.

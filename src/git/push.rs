@@ -265,7 +265,7 @@ impl Mirror {
         self.git().push(FORGE, self.remote(), updates)
     }
 
-    /// The commits of branches on the server; a branch that is missing has none. A name may be a pattern.
+    /// The commits of branches on the server; a branch that is missing has none. A name may end with `*`.
     pub(crate) fn listed(&self, branches: &[&str]) -> Result<BTreeMap<String, ObjectId>, GitError> {
         if branches.is_empty() {
             return Ok(BTreeMap::new());
@@ -278,7 +278,10 @@ impl Mirror {
         let mut heads = Git::listed_heads(&printed);
         if heads.is_empty() {
             // git reads a body of one line that is no list, such as that of a proxy, as the empty list of an old server.
-            return Err(self.refused("ls-remote", "the server lists no branches"));
+            return Err(self.refused(
+                "ls-remote",
+                "the server lists no branches: the repository is empty, or the answer is malformed",
+            ));
         }
         heads.retain(|name, _| {
             let mut branches = branches.iter();

@@ -684,6 +684,7 @@ fn missing_target_branch_is_refused() {
     assert_eq!(fake.store().pulls.len(), 1);
     // It is deleted after it was read.
     let (world, fake) = world_on("base: main");
+    fake.store().push("other", "work", &[("x", "y")]);
     fake.at(When::Before, "GET", "/info/refs", 2, |store| {
         store.refs.remove("main");
     });

@@ -333,53 +333,45 @@ fn commits_of_unfinished_operations_protect() {
 }
 
 #[test]
-fn rules_of_the_base_count_in_an_outdated_work_tree() {
+fn configuration_of_the_base_counts_in_an_outdated_work_tree() {
     let real = with(&[]);
     let host = real.registry.host.clone();
-    let loose = "untagged: true, limit: 60";
-    real.scene.write("repin.yaml", config(&host, loose));
-    real.scene.commit("loose rules");
-    for (rules, says) in [
-        (
-            "untagged: true, limit: 60, older_than: 20d",
-            "a longer `older_than`",
-        ),
-        ("untagged: true, limit: 60, tags: '^old-'", "other `tags`"),
-        ("untagged: true, limit: 59", "a lower `limit`"),
-        ("limit: 60", "no `untagged`"),
-        (
-            "untagged: true, limit: 60, forks: require",
-            "`forks: require`",
-        ),
-    ] {
-        real.scene.write("repin.yaml", config(&host, rules));
+    let one_image = config(&host, "").replace("base:", "#base:");
+    for case in ["rules", "image", "removed", "moved"] {
+        match case {
+            "rules" => real
+                .scene
+                .write("repin.yaml", config(&host, "older_than: 20d")),
+            "image" => real.scene.write("repin.yaml", &one_image),
+            "removed" => drop(real.scene.git(&["rm", "-q", "repin.yaml"])),
+            _ => {
+                fs::create_dir_all(real.scene.path().join("x")).unwrap();
+                real.scene.git(&["mv", "repin.yaml", "x/repin.yaml"]);
+            }
+        }
         real.scene.commit("on the base");
         real.scene.git(&["reset", "-q", "--hard", "HEAD~1"]);
         let document = refused(&real, 3, "base_behind");
         let reason = refusal(&document);
-        assert!(reason.contains(says), "{says}: {reason}");
-        assert!(
-            document
-                .to_string()
-                .contains("git merge --ff-only origin/main")
-        );
+        assert!(reason.contains("repin.yaml differs"), "{case}: {reason}");
+        let update = "git merge --ff-only origin/main";
+        assert!(document.to_string().contains(update), "{document}");
+        // A run that deletes nothing.
+        real.scene
+            .run(&["prune", "--tag-protected", "keep-"])
+            .exits(0);
         real.scene.git(&["push", "-q", "-f", "origin", "HEAD:main"]);
     }
-    // Without the block, the base keeps everything.
-    let text = config(&host, "");
-    let (text, _) = text.split_once("prune:").unwrap();
-    real.scene.write("repin.yaml", text);
+    // The base has another change, or the work tree has one that is not merged.
+    real.scene.write("notes", "x");
     real.scene.commit("on the base");
     real.scene.git(&["reset", "-q", "--hard", "HEAD~1"]);
-    assert!(refusal(&refused(&real, 3, "base_behind")).contains("no `prune`"));
-    real.scene.git(&["push", "-q", "-f", "origin", "HEAD:main"]);
-    // But not those of a change that is not merged yet.
-    real.scene.git(&["switch", "-q", "-c", "topic"]);
-    real.scene
-        .write("repin.yaml", config(&host, "untagged: true, limit: 61"));
-    real.scene.git(&["commit", "-qam", "looser rules"]);
     real.scene.run(&["prune"]).exits(0);
-    real.scene.git(&["switch", "-q", "main"]);
+    real.scene
+        .git(&["switch", "-q", "-c", "topic", "origin/main"]);
+    real.scene.write("repin.yaml", config(&host, "limit: 61"));
+    real.scene.git(&["commit", "-qam", "another limit"]);
+    real.scene.run(&["prune"]).exits(0);
 }
 
 #[test]

@@ -625,8 +625,16 @@ fn foreign_pull_request_is_no_lost_response() {
 fn closed_pull_request_is_found_without_its_branch() {
     for kind in SERVERS {
         // Gitea and Forgejo find it by its branches, or by the list of all.
-        for (finds, base) in [(true, "main"), (false, "main"), (true, "release/1")] {
+        for (finds, base, own) in [
+            (true, "main", "repin"),
+            (false, "main", "repin"),
+            (true, "release/1", "repin"),
+            (true, "main", "reviews"),
+        ] {
             let (world, fake) = hosted(kind, &format!("base: {base}"));
+            let names = format!("promote: {{ branch: '{own}/{{revision}}' }}\n");
+            world.write("repin.yaml", world.read("repin.yaml") + &names);
+            publish(&world, &fake, "names of branches");
             {
                 let mut store = fake.store();
                 let head = store.refs["main"].clone();
@@ -643,8 +651,9 @@ fn closed_pull_request_is_found_without_its_branch() {
             fake.forget();
             let document = promoted(&world, REV_B, 1);
             let text = printed(&document);
-            assert!(text.contains("--reopen"), "{kind:?} {finds} {base} {text}");
-            assert_eq!(fake.writes(), [""; 0], "{kind:?} {finds} {base}");
+            let case = format!("{kind:?} {finds} {base} {own}");
+            assert!(text.contains("--reopen"), "{case} {text}");
+            assert_eq!(fake.writes(), [""; 0], "{case}");
         }
     }
 }

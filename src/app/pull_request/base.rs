@@ -35,7 +35,7 @@ pub(crate) struct Base {
     pub tree: Rc<Tree>,
     contents: HashMap<String, Vec<u8>>,
     is_surveyed: bool,
-    /// The branch of the set if neither it nor a pull request from it exists.
+    /// The branch of the set if neither it nor a pull request from it into the base exists.
     unused: Option<(String, UnusedBranch)>,
     /// The heads of repin's own branches; none if its head is known from a survey.
     pub own_branches: BTreeMap<String, ObjectId>,

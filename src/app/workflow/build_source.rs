@@ -211,8 +211,9 @@ impl<'s> BuildSource<'s> {
                 1
             },
         };
-        if url.starts_with(['/', '.']) {
-            // `HEAD` of a clone is what is checked out there. The pattern matches nothing if `origin` is unknown.
+        if url.starts_with(['/', '.']) || url.starts_with("file:") {
+            // `HEAD` of a clone is what is checked out there. The pattern matches nothing if the default branch of `origin`
+            // is unknown.
             let origin = "+refs/remotes/origin/HEA*:refs/repin/origin/HEA*";
             fetch.refspecs.push(origin.to_owned());
         }

@@ -101,7 +101,12 @@ impl<'r> ProtectionReader<'r> {
         Ok((Vec::new(), Some(Warning { code, detail })))
     }
 
-    pub(crate) fn gather(&self, pulls: &[PullHead]) -> Result<ProtectionSources, Error> {
+    /// `deletes`: whether versions are deleted by the rules of the configuration.
+    pub(crate) fn gather(
+        &self,
+        pulls: &[PullHead],
+        deletes: bool,
+    ) -> Result<ProtectionSources, Error> {
         let sets = self.sets.as_ref().map_err(Error::clone)?;
         let others = self.others.iter().map(|other| other.access.clone());
         let others: Vec<_> = others.collect();
@@ -117,6 +122,7 @@ impl<'r> ProtectionReader<'r> {
             sets,
             pulls,
             running: self.running,
+            deletes,
         };
         prune::gather(self.config, &inputs)
     }
@@ -147,7 +153,7 @@ impl SetProtection {
         if let Some(warning) = &warning {
             services.console.warn(&plain(&warning.detail));
         }
-        let sources = reader.gather(&pulls)?;
+        let sources = reader.gather(&pulls, false)?;
         Ok(Self {
             sources,
             rules,

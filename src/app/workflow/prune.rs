@@ -146,7 +146,8 @@ impl Run<'_> {
     /// Returns whether versions were deleted, or none had to be. An error refuses all images.
     fn execute(&mut self, on_deletion: &mut OnDeletion<'_>) -> Result<bool, Errors> {
         let pulls = self.open_pulls()?;
-        let mut sources = self.inputs.gather(&pulls)?;
+        let deletes = self.request.tag_prefix.is_none();
+        let mut sources = self.inputs.gather(&pulls, deletes)?;
         for _ in 0..ATTEMPTS {
             self.plan(&sources)?;
             if self.request.tag_prefix.is_some() {

@@ -72,8 +72,8 @@ impl Gitea {
         if branch.newest_pull == 0 {
             return Ok(true);
         }
-        // Some proxies do not forward encoded slashes.
-        if base.contains('/') {
+        // Some proxies do not forward encoded slashes. Another name may be a part of a pull request (`pulls/N/files`).
+        if base.contains('/') || !head.starts_with("repin/") {
             return Ok(false);
         }
         let what = format!("looking for a pull request from {head} into {base}");

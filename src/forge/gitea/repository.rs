@@ -93,7 +93,7 @@ impl RepositoryRow {
 }
 
 impl Http {
-    pub(super) async fn check_gitea_version(&self) -> Result<(), Error> {
+    pub(in crate::forge) async fn check_gitea_version(&self) -> Result<(), Error> {
         let text = self.version(Kind::Gitea).await?;
         if Version::parse(&text).is_supported() {
             return Ok(());
@@ -105,10 +105,6 @@ impl Http {
 }
 
 impl Gitea {
-    pub(crate) async fn check_version(&self) -> Result<(), Error> {
-        self.http.check_gitea_version().await
-    }
-
     pub(crate) async fn repository(&self) -> Result<Repo, Error> {
         let what = format!("reading the repository {}", self.full_name());
         let reply = self
@@ -120,7 +116,7 @@ impl Gitea {
         let repo = Repo::from(row);
         shared::check_name(&reply, &self.full_name(), &repo)?;
         if !is_supported {
-            self.check_version().await?;
+            self.http.check_gitea_version().await?;
         }
         Ok(repo)
     }
@@ -264,7 +260,7 @@ impl Version {
 
     /// Whether the server schedules merges by fast-forward; Gitea ignores the request to schedule one.
     pub(super) fn schedules_fast_forward(self) -> bool {
-        matches!(self, Self::Forgejo(_))
+        matches!(self, Self::Forgejo(major) if major >= 8)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         error::{Class, Code, Error},
         files::{Files, Hazard, WorkTree, is_config_file},
     },
-    config::{AlsoPinned, Config, ForkPolicy, SetPath, SourceRepository, StageSet},
+    config::{AlsoPinned, Config, SetPath, SourceRepository, StageSet},
     core::{
         configurations::{NoConfig, config_of_blob},
         history::{CommitConfig, History, commit_config},
@@ -71,6 +71,8 @@ pub(crate) struct ProtectionInputs<'e> {
     pub(crate) pulls: &'e [PullHead],
     /// The images that run, by the files that list them.
     pub(crate) running: &'e [RunningFile],
+    /// Whether versions are deleted by the rules of the configuration.
+    pub(crate) deletes: bool,
 }
 
 /// A file with the images that run.
@@ -108,7 +110,7 @@ pub(crate) fn gather(
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&config.work_tree(), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
-    check_bases(&branches, config, inputs.sets)?;
+    check_bases(&branches, config, inputs.sets, inputs.deletes)?;
     let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
     let found_past = read_past(&mut past, &branches, &checkouts, config)?;
@@ -286,19 +288,20 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses if a configuration on a base has a protection that no configuration in the work tree has, or if the work tree
-/// is outdated and its rules delete what the base's keep.
-fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<(), Error> {
+/// Refuses if a configuration on a base has a protection that no configuration in the work tree has: the work tree is
+/// outdated, or of another branch. `deletes`: whether the run deletes by the configuration.
+fn check_bases(
+    branches: &Branches,
+    config: &Config,
+    sets: &[Config],
+    deletes: bool,
+) -> Result<(), Error> {
     let git = &branches.git;
     let mut known: Vec<&Config> = vec![config];
     known.extend(sets);
     for (remote, base) in &branches.bases {
         let name = format!("{remote}/{base}");
         let tip = git.branch(Some(&name))?.tip;
-        let is_outdated = || {
-            let head = git.head()?.tip;
-            Ok::<_, GitError>(head != tip && git.is_ancestor(&head, &tip)?)
-        };
         let mut files = Vec::new();
         git.regular_files(&tip, |path, blob| {
             let set_path = SetPath::from(path);
@@ -311,22 +314,20 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
             let message = match config_of_blob(git, blob, &path.to_string(), &root, &path) {
                 // The configuration of a fleet has no images.
                 Ok(there) if there.counts_pins().is_err() => continue,
-                Ok(there) => {
-                    let stricter = stricter_rule(&there, config);
-                    let missing = match (missing_protection(&there, &known), stricter) {
-                        (Some(protection), _) => protection,
-                        (None, Some(rule)) if is_outdated()? => rule.to_owned(),
-                        _ => continue,
-                    };
-                    format!("{path} on {name} has {missing}, which the work tree does not have")
-                }
+                Ok(there) => match missing_protection(&there, &known) {
+                    Some(missing) => {
+                        format!("{path} on {name} has {missing}, which the work tree does not have")
+                    }
+                    None => continue,
+                },
                 Err(NoConfig::Git(error)) => return Err(error.into()),
                 Err(reason) => {
                     format!("cannot determine what {path} on {name} protects: {reason}")
                 }
             };
-            let help = if is_outdated()? {
-                format!("update the work tree: git merge --ff-only {name}")
+            let head = git.head()?.tip;
+            let help = if head != tip && git.is_ancestor(&head, &tip)? {
+                update_hint(&name)
             } else {
                 "add the same to a configuration in the work tree, or correct that on the base"
                     .to_owned()
@@ -334,29 +335,44 @@ fn check_bases(branches: &Branches, config: &Config, sets: &[Config]) -> Result<
             let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
             return Err(error.help(help));
         }
+        if deletes {
+            check_current(git, config, &name, &tip)?;
+        }
     }
     Ok(())
 }
 
-/// A rule of a set on its base that keeps what its rules here delete.
-fn stricter_rule(there: &Config, here: &Config) -> Option<&'static str> {
-    if there.set_path != here.set_path {
-        return None;
-    }
-    let here = here.prune.as_ref()?;
-    let Some(there) = &there.prune else {
-        return Some("no `prune`");
+/// Refuses if the work tree is behind a base that changed the configuration of the set since: its rules may keep more.
+fn check_current(git: &Git, config: &Config, name: &str, tip: &ObjectId) -> Result<(), Error> {
+    let head = match git.head() {
+        Err(GitError::Unborn) => return Ok(()),
+        head => head?.tip,
     };
-    let requires_forks = [there.forks, here.forks].map(|forks| forks == ForkPolicy::Require);
-    [
-        (there.older_than > here.older_than, "a longer `older_than`"),
-        (there.tags.as_str() != here.tags.as_str(), "other `tags`"),
-        (there.limit < here.limit, "a lower `limit`"),
-        (!there.untagged && here.untagged, "no `untagged`"),
-        (requires_forks == [true, false], "`forks: require`"),
-    ]
-    .into_iter()
-    .find_map(|(is_stricter, rule)| is_stricter.then_some(rule))
+    if head == *tip || !git.is_ancestor(&head, tip)? {
+        return Ok(());
+    }
+    let content = |commit: &ObjectId| {
+        let mut found = None;
+        git.regular_files(commit, |path, blob| {
+            if SetPath::from(path) == config.set_path {
+                found = Some(blob);
+            }
+        })?;
+        Ok::<_, GitError>(found)
+    };
+    if content(&head)? == content(tip)? {
+        return Ok(());
+    }
+    let message = format!(
+        "the work tree is behind {name}, where {} differs",
+        config.set_path
+    );
+    let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
+    Err(error.help(update_hint(name)))
+}
+
+fn update_hint(base: &str) -> String {
+    format!("update the work tree: git merge --ff-only {base}")
 }
 
 /// A protection by a configuration on a base that none of the known ones has.

@@ -651,7 +651,9 @@ fn from_branch(store: &Store, path: &str) -> Reply {
     let (base, head) = path.split_once('/').unwrap();
     let is_from =
         |pull: &&PullRow| pull.base == base && pull.head == head && pull.head_repo == REPO;
-    match store.pulls.iter().find(is_from) {
+    // `pulls/{index}/reviews/{id}` comes first.
+    let is_review = head.starts_with("reviews/");
+    match store.pulls.iter().find(is_from).filter(|_| !is_review) {
         Some(pull) => Reply::json(200, row(store, pull)),
         None => Reply::json(
             404,
