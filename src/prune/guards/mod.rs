@@ -4,6 +4,7 @@
 //! It is computed in each run from the remote's current branches and tags. A clone with a different
 //! base or without full history is refused, and so is unreadable content.
 
+mod bases;
 mod branches;
 mod checkouts;
 mod past_pins;
@@ -20,15 +21,14 @@ use super::{DigestUse, ImageProtection, Place, ProtectionSet, RunningImage, TagU
 use crate::{
     base::{
         error::{Class, Code, Error},
-        files::{Files, Hazard, WorkTree, is_config_file},
+        files::{Files, Hazard, WorkTree},
     },
-    config::{AlsoPinned, Config, SetPath, SourceRepository, StageSet},
+    config::Config,
     core::{
-        configurations::{NoConfig, config_of_blob},
         history::{CommitConfig, History, commit_config},
         pins::{self, FoundPins, ImageNames, MentionFinder},
     },
-    git::{self, Connections, Git, GitError, ObjectId},
+    git::{self, Connections, Git, ObjectId},
     oci::{TagPattern, registry::Mapping},
 };
 
@@ -110,7 +110,7 @@ pub(crate) fn gather(
     // Ignored files protect digests as well, but do not count.
     check_counts(config, &pins::find(&config.work_tree(), config)?)?;
     let branches = Branches::read(git, config, inputs.branch, inputs.pulls)?;
-    check_bases(&branches, config, inputs.sets, inputs.deletes)?;
+    bases::check(&branches, config, inputs.sets, inputs.deletes)?;
     let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
     let found_past = read_past(&mut past, &branches, &checkouts, config)?;
@@ -286,145 +286,6 @@ fn check_complete_clone(git: &Git) -> Result<(), Error> {
         return Err(Error::new(Class::Unavailable, Code::PARTIAL, message).help(hint));
     }
     Ok(())
-}
-
-/// Refuses if a configuration on a base has a protection that no configuration in the work tree has: the work tree is
-/// outdated, or of another branch. `deletes`: whether the run deletes by the configuration.
-fn check_bases(
-    branches: &Branches,
-    config: &Config,
-    sets: &[Config],
-    deletes: bool,
-) -> Result<(), Error> {
-    let git = &branches.git;
-    let mut known: Vec<&Config> = vec![config];
-    known.extend(sets);
-    for (remote, base) in &branches.bases {
-        let name = format!("{remote}/{base}");
-        let tip = git.branch(Some(&name))?.tip;
-        let mut files = Vec::new();
-        git.regular_files(&tip, |path, blob| {
-            let set_path = SetPath::from(path);
-            if is_config_file(set_path.as_path()) || set_path == config.set_path {
-                files.push((set_path, blob));
-            }
-        })?;
-        for (path, blob) in files {
-            let root = git.top().join(path.directory());
-            let message = match config_of_blob(git, blob, &path.to_string(), &root, &path) {
-                // The configuration of a fleet has no images.
-                Ok(there) if there.counts_pins().is_err() => continue,
-                Ok(there) => match missing_protection(&there, &known) {
-                    Some(missing) => {
-                        format!("{path} on {name} has {missing}, which the work tree does not have")
-                    }
-                    None => continue,
-                },
-                Err(NoConfig::Git(error)) => return Err(error.into()),
-                Err(reason) => {
-                    format!("cannot determine what {path} on {name} protects: {reason}")
-                }
-            };
-            let head = git.head()?.tip;
-            let help = if head != tip && git.is_ancestor(&head, &tip)? {
-                update_hint(&name)
-            } else {
-                "add the same to a configuration in the work tree, or correct that on the base"
-                    .to_owned()
-            };
-            let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
-            return Err(error.help(help));
-        }
-        if deletes {
-            check_current(git, config, &name, &tip)?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses if the work tree is behind a base that changed the configuration of the set since: its rules may keep more.
-fn check_current(git: &Git, config: &Config, name: &str, tip: &ObjectId) -> Result<(), Error> {
-    let head = match git.head() {
-        Err(GitError::Unborn) => return Ok(()),
-        head => head?.tip,
-    };
-    if head == *tip || !git.is_ancestor(&head, tip)? {
-        return Ok(());
-    }
-    let content = |commit: &ObjectId| {
-        let mut found = None;
-        git.regular_files(commit, |path, blob| {
-            if SetPath::from(path) == config.set_path {
-                found = Some(blob);
-            }
-        })?;
-        Ok::<_, GitError>(found)
-    };
-    if content(&head)? == content(tip)? {
-        return Ok(());
-    }
-    let message = format!(
-        "the work tree is behind {name}, where {} differs",
-        config.set_path
-    );
-    let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
-    Err(error.help(update_hint(name)))
-}
-
-fn update_hint(base: &str) -> String {
-    format!("update the work tree: git merge --ff-only {base}")
-}
-
-/// A protection by a configuration on a base that none of the known ones has.
-fn missing_protection(there: &Config, known: &[&Config]) -> Option<String> {
-    let own = there.prune.as_ref();
-    for entry in own.iter().flat_map(|prune| &prune.also_pinned_in) {
-        let prunes = known.iter().filter_map(|config| config.prune.as_ref());
-        let mut others = prunes.flat_map(|prune| &prune.also_pinned_in);
-        let covers = |other: &AlsoPinned| {
-            other.repository == entry.repository
-                && (other.branches.is_none() || other.branches == entry.branches)
-        };
-        if !others.any(covers) {
-            return Some(format!("`also_pinned_in` {}", entry.repository));
-        }
-    }
-    // A pattern is for the images of its set.
-    let repositories: Vec<_> = there.images.iter().map(|image| &image.repository).collect();
-    let has_image = |config: &&&Config| {
-        let mut images = config.images.iter();
-        config.set_path == there.set_path
-            || images.any(|image| repositories.contains(&&image.repository))
-    };
-    for pattern in own.iter().flat_map(|prune| &prune.protect) {
-        let prunes = known
-            .iter()
-            .filter(has_image)
-            .filter_map(|config| config.prune.as_ref());
-        let mut others = prunes.flat_map(|prune| &prune.protect);
-        if !others.any(|other| other.as_str() == pattern.as_str()) {
-            return Some(format!("`protect` {}", pattern.as_str()));
-        }
-    }
-    let known: Vec<_> = known
-        .iter()
-        .flat_map(|config| stage_repositories(config))
-        .collect();
-    stage_repositories(there)
-        .any(|repository| !known.contains(&repository))
-        .then(|| "a stage in another repository (`promote.after`)".to_owned())
-}
-
-/// The other repositories of stages.
-fn stage_repositories(config: &Config) -> impl Iterator<Item = &SourceRepository> {
-    config
-        .promote
-        .after
-        .iter()
-        .filter_map(|stage| match &stage.set {
-            StageSet::OtherRepository(other) => Some(&other.repository),
-            StageSet::SameRepository(_) => None,
-        })
 }
 
 /// Refuses a wrong number of pins, because a missing pin may be in a file that is not scanned.
