@@ -676,6 +676,16 @@ fn deleted_source_branch_closes_the_merge_request() {
 }
 
 #[test]
+fn token_without_scopes_in_the_answer_lacks_none() {
+    let (world, fake) = world_on("base: main");
+    let answer = Fault::Instead(Reply::json(200, json!({"unexpected": true})));
+    fake.fault(("GET", "/personal_access_tokens/self"), 1, answer);
+    let ran = run(&world, &PROMOTE).exits(3);
+    stderr_has(&ran, "malformed response");
+    assert_eq!(fake.writes(), [""; 0]);
+}
+
+#[test]
 fn missing_target_branch_is_refused() {
     let (world, fake) = opened("base: main");
     fake.store().close(1);

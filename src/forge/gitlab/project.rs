@@ -51,7 +51,6 @@ struct Access {
 #[derive(Debug, Deserialize)]
 pub(super) struct TokenRow {
     pub(super) user_id: Option<u64>,
-    #[serde(default)]
     pub(super) scopes: Vec<String>,
 }
 
