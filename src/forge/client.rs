@@ -181,8 +181,9 @@ impl Forge {
         head: &str,
     ) -> Result<bool, Error> {
         match self {
-            Self::Github(_) | Self::Gitlab(_) => Ok(true),
+            Self::Github(_) => Ok(true),
             Self::Gitea(gitea) => gitea.is_unused(branch, base, head).await,
+            Self::Gitlab(_) => Ok(false),
         }
     }
 

@@ -513,8 +513,7 @@ impl Git {
             let mut args: Vec<&str> = FETCH.to_vec();
             args.extend(["--end-of-options", FORGE]);
             args.extend(ids.iter().map(String::as_str));
-            // Of a shallow repository, a server believes that it has all contents of its commits, so that it would send
-            // none of them.
+            // A server expects a shallow repository to have all contents of its commits, and would send none of them.
             let settings = ["fetch.negotiationAlgorithm=noop"];
             self.run_with("fetch", &args, Some(source), &[], &settings)?
                 .required("fetch")?;
@@ -662,11 +661,11 @@ mod tests {
     }
 
     /// A mirror without a clone. The directory is removed when it is dropped.
-    fn mirror_alone(server: &Path) -> (tempfile::TempDir, Mirror) {
+    fn mirror_alone(remote: Remote) -> (tempfile::TempDir, Mirror) {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("forge");
         let connections = Connections::default();
-        let mirror = Mirror::open(&directory, None, remote(server), connections);
+        let mirror = Mirror::open(&directory, None, remote, connections);
         (parent, mirror.unwrap())
     }
 
@@ -904,7 +903,7 @@ mod tests {
         let server = server(3);
         let tip = id(server.path(), "main");
         for (is_shallow, commits) in [(true, 1), (false, 3)] {
-            let (_directory, mut mirror) = mirror_alone(server.path());
+            let (_directory, mut mirror) = mirror_alone(remote(server.path()));
             mirror.fetch_commit("main", &tip, is_shallow).unwrap();
             assert_eq!(mirror.head("main"), Some(tip));
             assert_eq!(mirror.git().is_shallow(), is_shallow);
@@ -929,14 +928,8 @@ mod tests {
                 url: answering(body),
                 login: None,
             };
-            let directory = tempfile::tempdir().unwrap();
-            let opened = Mirror::open(
-                &directory.path().join("forge"),
-                None,
-                remote,
-                Connections::default(),
-            );
-            let error = opened.unwrap().fetch(&["main"], None).unwrap_err();
+            let (_directory, mut mirror) = mirror_alone(remote);
+            let error = mirror.fetch(&["main"], None).unwrap_err();
             assert!(error.to_string().contains("lists no branches"), "{error}");
         }
     }
@@ -945,7 +938,7 @@ mod tests {
     fn shallow_server_is_an_error() {
         let complete = server(3);
         let server = cloned(complete.path(), &["--depth=1"]);
-        let (_directory, mut mirror) = mirror_alone(server.path());
+        let (_directory, mut mirror) = mirror_alone(remote(server.path()));
         let error = mirror.fetch(&["main"], None).unwrap_err().to_string();
         assert!(error.contains("shallow"), "{error}");
     }

@@ -151,7 +151,11 @@ impl Git {
 
     /// The regular file at a path from the top of the repository in the tree of a commit; `None` if there is no
     /// such file.
-    fn regular_file(&self, commit: ObjectId, path: &[u8]) -> Result<Option<ObjectId>, GitError> {
+    pub(crate) fn regular_file(
+        &self,
+        commit: ObjectId,
+        path: &[u8],
+    ) -> Result<Option<ObjectId>, GitError> {
         let mut next = commit;
         let mut entries = loop {
             match self.object(next)?.ok_or(GitError::Missing(next))? {

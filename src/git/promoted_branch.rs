@@ -299,7 +299,7 @@ impl Git {
         })
     }
 
-    /// Whether this clone contains any commit.
+    /// Whether the repository contains any commit.
     pub(crate) fn has_any_commit(&self) -> Result<bool, GitError> {
         let (_, listed) = self.kept_output("for-each-ref", &["--count=1"], &[])?;
         if !listed.is_empty() {

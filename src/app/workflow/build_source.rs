@@ -43,8 +43,8 @@ type BothRanges = Result<[CommitRange; 2], String>;
 /// The destination of the default branch in the fetched repository.
 const HEAD_REF: &str = "refs/repin/HEAD";
 
-/// The destination of the default branch of the remote `origin` of a source that is a clone.
-const ORIGIN_REF: &str = "refs/repin/origin/HEAD";
+/// The prefix of the destination of the default branch of the remote `origin` of a source that is a clone.
+const ORIGIN: &str = "refs/repin/origin/";
 
 impl<'s> BuildSource<'s> {
     /// The configured source. Fetches nothing.
@@ -134,8 +134,10 @@ impl<'s> BuildSource<'s> {
     pub(super) async fn contains(&self, commit: &str) -> Result<bool, Errors> {
         let head = self.read(|source| {
             let git = source.git();
-            let head = git.commit_at(ORIGIN_REF);
-            let head = head.or_else(|_| git.commit_at(HEAD_REF));
+            if let Some(head) = git.tips_below(ORIGIN)?.remove("HEAD") {
+                return Ok(Ok(head));
+            }
+            let head = git.commit_at(HEAD_REF);
             Ok(head.map_err(|error| error.to_string()))
         });
         let head = head.await?.map_err(|reason| {
@@ -214,8 +216,8 @@ impl<'s> BuildSource<'s> {
         if url.starts_with(['/', '.']) || url.starts_with("file:") {
             // `HEAD` of a clone is what is checked out there. The pattern matches nothing if the default branch of `origin`
             // is unknown.
-            let origin = "+refs/remotes/origin/HEA*:refs/repin/origin/HEA*";
-            fetch.refspecs.push(origin.to_owned());
+            let origin = format!("+refs/remotes/origin/HEA*:{ORIGIN}HEA*");
+            fetch.refspecs.push(origin);
         }
         let routes = Routes::new(own, on_forge);
         let services = self.services;
@@ -229,11 +231,8 @@ impl<'s> BuildSource<'s> {
             FetchOutcome::Done(fetched) => Arc::<FetchedRepository>::from(fetched),
             FetchOutcome::Failed(error) => return Err(self.unavailable(error.to_string()).into()),
         };
-        let is_empty = match fetched.scratch.git().has_any_commit() {
-            Ok(has_any) => !has_any,
-            Err(error) => return Err(self.unavailable(error.to_string()).into()),
-        };
-        if is_empty {
+        let has_commits = fetched.scratch.git().has_any_commit();
+        if !has_commits.map_err(|error| self.unavailable(error.to_string()))? {
             let reason = "the server lists neither branches nor tags".to_owned();
             return Err(self.unavailable(reason).into());
         }
@@ -273,6 +272,12 @@ mod tests {
         git::tests::{answering, git},
     };
 
+    fn built_from(source: &str) -> Config {
+        example(&format!(
+            "version: 1\nfiles: [x]\nsource: '{source}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n"
+        ))
+    }
+
     #[test]
     fn source_is_fetched_once() {
         let directory = tempfile::tempdir().unwrap();
@@ -281,10 +286,7 @@ mod tests {
             directory.path(),
             &["commit", "-q", "--allow-empty", "-m", "first"],
         );
-        let config = example(&format!(
-            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
-            directory.path().display()
-        ));
+        let config = built_from(directory.path().to_str().unwrap());
         let services = services();
         // A later list of builds has another source.
         let [first, second] = [(); 2].map(|()| {
@@ -310,10 +312,7 @@ mod tests {
         git(directory.path(), &["clone", "-q", "origin", "clone"]);
         git(&clone, &["checkout", "-q", "-b", "topic"]);
         let topic = commit(&clone);
-        let config = example(&format!(
-            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
-            clone.display()
-        ));
+        let config = built_from(clone.to_str().unwrap());
         let contains = |commit: &str| {
             let services = services();
             let source = BuildSource::new(&config, &services).unwrap();
@@ -327,10 +326,7 @@ mod tests {
 
     #[test]
     fn answer_that_is_no_list_is_no_empty_source() {
-        let config = example(&format!(
-            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
-            answering("ok")
-        ));
+        let config = built_from(&answering("ok"));
         let services = services();
         let source = BuildSource::new(&config, &services).unwrap();
         let error = services.wait(source.contains("0"), "fetching").unwrap_err();
@@ -346,10 +342,7 @@ mod tests {
         run(&["commit", "-q", "--allow-empty", "-m", "first"]);
         let commit = String::from_utf8(run(&["rev-parse", "HEAD"])).unwrap();
         let commit = commit.trim_end();
-        let config = example(&format!(
-            "version: 1\nfiles: [x]\nsource: '{}'\nimages: {{ a: {{ repository: r.example/a, pins: 1 }} }}\n",
-            directory.path().display()
-        ));
+        let config = built_from(directory.path().to_str().unwrap());
         let contains = || {
             let services = services();
             let source = BuildSource::new(&config, &services).unwrap();

@@ -54,10 +54,10 @@ impl Gitea {
             return Ok((self.repository().await?, Some(unused(0))));
         };
         let repository = newest.base.repo;
-        let is_same = repository.full_name.eq_ignore_ascii_case(&self.full_name());
-        if !is_same || !repository.is_of_supported_server() {
+        if !repository.full_name.eq_ignore_ascii_case(&self.full_name()) {
             return Ok((self.repository().await?, None));
         }
+        repository.check_server(&self.http).await?;
         Ok((repository.into(), Some(unused(newest.number))))
     }
 
@@ -72,7 +72,7 @@ impl Gitea {
         if branch.newest_pull == 0 {
             return Ok(true);
         }
-        // Some proxies do not forward encoded slashes. Another name may be a part of a pull request (`pulls/N/files`).
+        // Some proxies do not forward encoded slashes. Other names may be those of parts of a pull request (`pulls/N/files`).
         if base.contains('/') || !head.starts_with("repin/") {
             return Ok(false);
         }

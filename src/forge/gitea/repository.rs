@@ -86,9 +86,12 @@ impl From<RepositoryRow> for Repo {
 }
 
 impl RepositoryRow {
-    /// Whether the row shows, without a request for the version, that the server is supported.
-    pub(super) fn is_of_supported_server(&self) -> bool {
-        self.object_format_name.is_some()
+    /// Fails if the server is not supported. Its version is requested only if the row does not show that.
+    pub(super) async fn check_server(&self, http: &Http) -> Result<(), Error> {
+        if self.object_format_name.is_some() {
+            return Ok(());
+        }
+        http.check_gitea_version().await
     }
 }
 
@@ -112,12 +115,9 @@ impl Gitea {
             .repository(&self.request(Method::GET, "", what))
             .await?;
         let row = reply.expect::<RepositoryRow>(&[200])?;
-        let is_supported = row.is_of_supported_server();
+        row.check_server(&self.http).await?;
         let repo = Repo::from(row);
         shared::check_name(&reply, &self.full_name(), &repo)?;
-        if !is_supported {
-            self.http.check_gitea_version().await?;
-        }
         Ok(repo)
     }
 

@@ -1,5 +1,7 @@
 //! The configurations on the base branches, compared with those of the work tree, which the run obeys.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use super::Branches;
 use crate::{
     base::{
@@ -48,8 +50,7 @@ pub(super) fn check(
                     format!("cannot determine what {path} on {name} protects: {reason}")
                 }
             };
-            let head = git.head()?.tip;
-            let help = if head != tip && git.is_ancestor(&head, &tip)? {
+            let help = if commit_behind(git, &tip)?.is_some() {
                 update_hint(&name)
             } else {
                 "add the same to a configuration in the work tree, or correct that on the base"
@@ -67,23 +68,11 @@ pub(super) fn check(
 
 /// Refuses if the work tree is behind a base that changed the configuration of the set since: its rules may keep more.
 fn check_current(git: &Git, config: &Config, name: &str, tip: &ObjectId) -> Result<(), Error> {
-    let head = match git.head() {
-        Err(GitError::Unborn) => return Ok(()),
-        head => head?.tip,
-    };
-    if head == *tip || !git.is_ancestor(&head, tip)? {
+    let Some(head) = commit_behind(git, tip)? else {
         return Ok(());
-    }
-    let content = |commit: &ObjectId| {
-        let mut found = None;
-        git.regular_files(commit, |path, blob| {
-            if SetPath::from(path) == config.set_path {
-                found = Some(blob);
-            }
-        })?;
-        Ok::<_, GitError>(found)
     };
-    if content(&head)? == content(tip)? {
+    let path = config.set_path.as_path().as_os_str().as_bytes();
+    if git.regular_file(head, path)? == git.regular_file(*tip, path)? {
         return Ok(());
     }
     let message = format!(
@@ -92,6 +81,16 @@ fn check_current(git: &Git, config: &Config, name: &str, tip: &ObjectId) -> Resu
     );
     let error = Error::new(Class::Unavailable, Code::BASE_BEHIND, message);
     Err(error.help(update_hint(name)))
+}
+
+/// The checked-out commit if `tip` is ahead of it.
+fn commit_behind(git: &Git, tip: &ObjectId) -> Result<Option<ObjectId>, GitError> {
+    let head = match git.head() {
+        Err(GitError::Unborn) => return Ok(None),
+        head => head?.tip,
+    };
+    let is_behind = head != *tip && git.is_ancestor(&head, tip)?;
+    Ok(is_behind.then_some(head))
 }
 
 fn update_hint(base: &str) -> String {

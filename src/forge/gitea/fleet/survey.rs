@@ -77,9 +77,7 @@ impl GiteaFleet {
         if !repository.is(&row.full_name) {
             return Ok(Survey::Moved(row.full_name));
         }
-        if !row.is_of_supported_server() {
-            self.http.check_gitea_version().await?;
-        }
+        row.check_server(&self.http).await?;
         if row.archived {
             return Ok(Survey::Archived);
         }
