@@ -76,7 +76,7 @@ pub fn whole(image: &str, platform: Platform) -> Vec<Platform> {
     }
 }
 
-/// The program in a directory, with only PATH from the caller's environment.
+/// The program in a directory, with only PATH and the directory of temporary files from the caller's environment.
 pub fn repin(directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_repin"));
     command.args(args);
@@ -89,6 +89,7 @@ fn isolate(command: &mut Command, directory: &Path) {
         .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TMPDIR", std::env::temp_dir())
         .env("TZ", "UTC")
         .env("HOME", directory.join("no-home"));
 }
@@ -261,7 +262,7 @@ impl World {
         commit
     }
 
-    /// Runs the program in the root, with only PATH from the caller's environment.
+    /// Runs the program in the root.
     pub fn run(&self, args: &[&str]) -> Ran {
         self.run_in(self.root(), args, &[])
     }
