@@ -10,7 +10,7 @@ use crate::support::{
         self as fakes, Fake, Kind, When,
         store::{CommitRow, Files, Store},
     },
-    hosted::{A, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
+    hosted::{A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
     world::{self, REV_A, REV_B, Ran, World},
 };
 
@@ -154,6 +154,20 @@ fn honest_pull_request_is_merged_by_wait() {
         let (world, fake) = opened(kind, how);
         fake.when(2, |store| store.report("ci", "success"));
         is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
+    }
+}
+
+/// What the plan fetched is there for the comparison with the pull request.
+#[test]
+fn wait_without_a_clone_fetches_once() {
+    for kind in FORGES {
+        let (world, fake) = opened(kind, Opened::Promotion);
+        fake.when(2, |store| store.report("ci", "success"));
+        fake.forget();
+        is_merged(&world, &fake, &format!("{kind:?}"));
+        let mut asked = fake.asked();
+        asked.retain(|line| line.contains(".git/"));
+        assert!(asked.len() <= 14, "{kind:?} {asked:#?}");
     }
 }
 

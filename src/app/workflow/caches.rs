@@ -4,10 +4,12 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     ffi::OsString,
+    path::PathBuf,
     rc::Rc,
     sync::Arc,
 };
 
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -29,13 +31,17 @@ use crate::{
 /// The commits of each source that this run fetched, by the URL.
 pub(super) type FetchedSources = RefCell<HashMap<String, Arc<FetchedRepository>>>;
 
+/// The directories for the content of repositories on forges, by the URL and the directory of the clone. Of clones only
+/// those that cannot be written.
+pub(super) type TemporaryMirrors = RefCell<HashMap<(String, Option<PathBuf>), TempDir>>;
+
 /// Another repository in a directory that is removed when dropped.
 pub(super) struct FetchedRepository {
     pub(super) scratch: ScratchRepository,
     /// Whether the other repository has every requested reference.
     pub(super) has_references: bool,
     #[expect(dead_code, reason = "it owns the directory")]
-    pub(super) directory: tempfile::TempDir,
+    pub(super) directory: TempDir,
 }
 
 /// The images that tags resolved to in this run. A second planning uses the same images.

@@ -1,9 +1,8 @@
 //! The connection to the forge of a run, and the token for its requests.
 
-use std::{ffi::OsStr, fs, path::PathBuf};
+use std::{collections::hash_map::Entry, ffi::OsStr, fs, path::PathBuf};
 
 use reqwest::Url;
-use tempfile::TempDir;
 
 use super::{Environment, Services, base, environment::gitlab_api};
 use crate::{
@@ -70,10 +69,10 @@ pub(crate) struct Credential {
 /// The directory for the content of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MirrorPlace {
-    /// In the clone's directory of git, for all runs. A temporary directory without a clone, or if that directory
-    /// cannot be written.
+    /// In the clone's directory of git, for all runs. A temporary directory for this run without a clone, or if that
+    /// directory cannot be written.
     Shared,
-    /// A temporary directory for this run.
+    /// A temporary directory for this client.
     Temporary,
 }
 
@@ -151,8 +150,13 @@ fn with_content(
     place: MirrorPlace,
     services: &Services,
 ) -> Result<ForgeRepository, Errors> {
-    let shared = clone.filter(|_| place == MirrorPlace::Shared);
-    let (directory, temporary) = mirror_directory(shared, services)?;
+    let (directory, temporary) = match place {
+        MirrorPlace::Shared => (shared_directory(clone, &remote, services)?, None),
+        MirrorPlace::Temporary => {
+            let temporary = services.temporary_directory()?;
+            (temporary.path().join("forge"), Some(temporary))
+        }
+    };
     let place = ContentPlace {
         directory,
         clone: clone.cloned(),
@@ -166,20 +170,29 @@ fn with_content(
 }
 
 /// The directory of [`MirrorPlace::Shared`].
-fn mirror_directory(
+fn shared_directory(
     clone: Option<&Git>,
+    remote: &Remote,
     services: &Services,
-) -> Result<(PathBuf, Option<TempDir>), Errors> {
+) -> Result<PathBuf, Errors> {
     if let Some(clone) = clone {
         let directory = clone.own_directory().map_err(Error::from)?.join("forge");
         let is_writable = fs::create_dir_all(&directory).is_ok()
             && rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok();
         if is_writable {
-            return Ok((directory, None));
+            return Ok(directory);
         }
     }
-    let temporary = services.temporary_directory()?;
-    Ok((temporary.path().join("forge"), Some(temporary)))
+    let key = (
+        remote.url.clone(),
+        clone.map(|clone| clone.top().to_owned()),
+    );
+    let mut mirrors = services.temporary_mirrors.borrow_mut();
+    let temporary = match mirrors.entry(key) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(services.temporary_directory()?),
+    };
+    Ok(temporary.path().join("forge"))
 }
 
 /// The configured forge, and the token for it.

@@ -14,7 +14,10 @@ use tokio::runtime::Runtime;
 
 use super::{
     Console, Environment, Interruption,
-    caches::{FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TrustCache},
+    caches::{
+        FetchedSources, ImageAttempts, ImageCache, OtherSetsCache, TagCache, TemporaryMirrors,
+        TrustCache,
+    },
     environment::ItemProgress,
     known_heads::KnownHeads,
     settings,
@@ -66,6 +69,7 @@ pub(crate) struct Services {
     pub(super) other_sets: OtherSetsCache,
     pub(super) fetched_sources: FetchedSources,
     pub(super) known_heads: KnownHeads,
+    pub(super) temporary_mirrors: TemporaryMirrors,
     /// The facts about the servers of forges, by the URL of the API.
     server_facts: RefCell<HashMap<Url, ServerFacts>>,
     pub(super) trust_cache: TrustCache,
@@ -115,6 +119,7 @@ impl Services {
             other_sets: OtherSetsCache::default(),
             fetched_sources: FetchedSources::default(),
             known_heads: KnownHeads::default(),
+            temporary_mirrors: TemporaryMirrors::default(),
             server_facts: RefCell::default(),
             trust_cache: TrustCache::default(),
             kept_layers: RefCell::default(),
