@@ -2,7 +2,7 @@
 //! changes.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -121,14 +121,30 @@ pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> ForgeRepository {
         login: token.git_login(&target.git_url()).unwrap(),
     };
     let forge = Forge::new(&target, token, settings, method, sign).unwrap();
-    of_temporary_content(forge, remote)
+    // As for the runs in one clone, what one client fetched is there for the next.
+    let directory = fake.store().repository.path().join("of-clients");
+    with_content(forge, remote, directory, None)
 }
 
 /// A repository whose content is in a temporary directory.
 pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeRepository {
     let directory = tempfile::tempdir().unwrap();
+    with_content(
+        forge,
+        remote,
+        directory.path().join("forge"),
+        Some(directory),
+    )
+}
+
+fn with_content(
+    forge: Forge,
+    remote: Remote,
+    directory: PathBuf,
+    temporary: Option<tempfile::TempDir>,
+) -> ForgeRepository {
     let place = ContentPlace {
-        directory: directory.path().join("forge"),
+        directory,
         clone: None,
         remote,
         connections: Connections {
@@ -136,7 +152,7 @@ pub(crate) fn of_temporary_content(forge: Forge, remote: Remote) -> ForgeReposit
             ..Connections::default()
         },
         notes: NoteListener::default(),
-        _temporary: Some(directory),
+        _temporary: temporary,
     };
     let content = Content::new(place, forge.policy().clone(), SystemTime::now);
     ForgeRepository { forge, content }
