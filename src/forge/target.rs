@@ -375,7 +375,11 @@ fn unknown_kind(remote: Option<&HostedRepository>) -> TargetError {
             "the remote's host `{0}` is not a public forge: set forge.url to https://api.{0}",
             remote.host
         ),
-        Some(remote) => format!("the remote's host `{}` is not a public forge", remote.host),
+        Some(remote) => format!(
+            "the remote's host `{0}` is not a public forge: set forge.kind (github, gitea or gitlab) and forge.url, such \
+             as https://{0}",
+            remote.host
+        ),
         None => "the clone has no remote on a server".to_owned(),
     })
 }

@@ -166,6 +166,26 @@ impl Git {
         Ok(BeforeCommit::Ready { base, modified })
     }
 
+    /// Those of the files that differ from `HEAD`, or that it does not have.
+    pub(crate) fn uncommitted<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p RelPath>,
+    ) -> Result<Vec<&'p RelPath>, GitError> {
+        let args = [
+            "--porcelain",
+            "-z",
+            "--untracked-files=all",
+            "--no-renames",
+            "--ignore-submodules=all",
+        ];
+        let listed = self.output("status", &args)?;
+        // Two letters, a space, and the path from the top of the work tree (git-status).
+        let entries = listed.split(|byte| *byte == 0);
+        let changed: BTreeSet<&[u8]> = entries.filter_map(|entry| entry.get(3..)).collect();
+        let is_changed = |path: &&RelPath| changed.contains(&*self.full_path(path));
+        Ok(paths.into_iter().filter(is_changed).collect())
+    }
+
     /// The id of the blob that git stores for a file with this content: filters and line endings apply.
     pub(crate) fn stored_id(&self, path: &RelPath, content: &[u8]) -> Result<ObjectId, GitError> {
         const COMMAND: &str = "hash-object";

@@ -1,8 +1,8 @@
 //! Determines the branch of promotions.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
-use super::{BRANCHES, Git, GitError, ObjectId, settings::Setting};
+use super::{BRANCHES, Git, GitError, ObjectId, command::Mode, settings::Setting};
 
 /// A branch, and the commit that its history is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -321,6 +321,20 @@ impl Git {
                 Some((name.strip_prefix(prefix)?.to_owned(), reference.tip))
             })
             .collect())
+    }
+
+    /// Fails if git ignores a reference of the clone because it is damaged, such as an empty file after a power cut.
+    pub(crate) fn check_references(&self) -> Result<(), GitError> {
+        let args = ["--format=".into()];
+        let mut running = self.start("for-each-ref", &args, Mode::Read)?;
+        let printed = io::copy(&mut running.stdout()?, &mut io::sink());
+        printed.map_err(|error| running.io(error))?;
+        let (_, messages) = running.wait()?;
+        let mut ignored = messages.lines();
+        match ignored.find(|line| line.contains("ignoring broken ref")) {
+            Some(line) => Err(GitError::refused("for-each-ref", line)),
+            None => Ok(()),
+        }
     }
 
     /// References that match one of the patterns (git-for-each-ref), by their full names.

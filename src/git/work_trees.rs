@@ -36,6 +36,18 @@ impl Git {
     pub(crate) fn work_trees(&self) -> Result<(Vec<WorkTreeEntry>, Option<usize>), GitError> {
         // `-z` requires git 2.36.
         let trees = parse(&self.output("worktree", &["list", "--porcelain"])?);
+        let path = self.git_path("worktrees")?;
+        let registered = match fs::read_dir(&path) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(GitError::Unreadable { path, error }),
+        };
+        // git leaves out those whose entries it cannot read.
+        if registered + 1 != trees.len() {
+            let reason = format!("git lists {} of {} work trees", trees.len(), registered + 1);
+            let error = io::Error::other(reason);
+            return Err(GitError::Unreadable { path, error });
+        }
         let is_own =
             |tree: &WorkTreeEntry| fs::canonicalize(&tree.path).is_ok_and(|p| p == self.top());
         let mut own = trees.iter().position(is_own);

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::support::world::{REV_A, REV_B, Ran, World, world};
+use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, world};
 
 #[test]
 fn scan_lists_every_pin_and_never_fails() {
@@ -348,17 +348,26 @@ fn offered(world: &World, words: &[&str]) -> String {
 
 #[test]
 fn completions_know_images_and_sets() {
-    let world = world().with_git();
+    let mut world = world().with_git();
     world.promoted(REV_B);
     let current = offered(&world, &["rollback", "--to", ""]);
     assert_eq!(current, "", "the current set is no rollback");
-    world.pin(REV_A);
-    world.commit("by hand");
+    world.build(REV_C);
+    world.promoted(REV_C);
     let sets = offered(&world, &["rollback", "--to", ""]);
+    let mut sets = sets.lines();
+    let previous = "previous\tthe newest available set before the current one";
+    assert_eq!(sets.next(), Some(previous));
+    let set = sets.next().unwrap();
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 promote: ")),
-        "{sets}"
+        set.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 promote: ")),
+        "{set}"
     );
+    assert_eq!(sets.next(), None);
+    world.pin(REV_B);
+    world.commit("by hand");
+    let held = offered(&world, &["rollback", "--to", ""]);
+    assert_eq!(held, "", "a set that was rolled back");
     assert!(offered(&world, &["resolve", "-r", "bb"]).starts_with(&format!("{REV_B}\t")));
     let images = "review\tghcr.io/acme/review\nfix\tghcr.io/acme/fix\nbase\tghcr.io/acme/base\n";
     let trust = offered(&world, &["trust", "show", ""]);
@@ -385,7 +394,7 @@ fn completions_know_images_and_sets() {
     std::fs::rename(&layouts, world.path("moved")).unwrap();
     let sets = offered(&world, &["promote", "--revision", "bb"]);
     assert!(
-        sets.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 promote: ")),
+        sets.starts_with(&format!("{REV_B}\t2026-01-02 04:04+01:00 by hand")),
         "{sets}"
     );
     std::fs::rename(world.path("moved"), &layouts).unwrap();

@@ -1004,6 +1004,22 @@ fn init_proposes_the_first_commit() {
 }
 
 #[test]
+fn proposed_commit_contains_changed_pins() {
+    let world = world().with_git();
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.commit("pins");
+    let path = ".github/workflows/a.yml";
+    world.write(path, world.read(path) + "# moved\n");
+    let ran = world.run(&["init"]).exits(0);
+    let lines: Vec<_> = ran.stderr.lines().map(str::trim).collect();
+    let add = format!("git add -- repin.yaml {path}");
+    assert!(lines.contains(&&*add), "{}", ran.stderr);
+    let commit = lines.iter().find(|line| line.starts_with("git commit"));
+    let files = format!(" -- repin.yaml {path}");
+    assert!(commit.unwrap().ends_with(&files), "{}", ran.stderr);
+}
+
+#[test]
 fn written_configuration_matches_the_tree() {
     let tree = tree(&[(
         ".github/workflows/a.yaml",

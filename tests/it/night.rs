@@ -316,6 +316,27 @@ fn push_publishes_exactly_the_commit() {
 }
 
 #[test]
+fn push_is_decided_by_the_configuration_of_the_branch() {
+    let world = promoted_twice();
+    let before = remote(&world);
+    let config = world.read("repin.yaml");
+    world.write("repin.yaml", format!("{config}# weaker\n"));
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    for part in [
+        "--push publishes to origin/main, which has another repin.yaml",
+        "`git restore --staged --worktree -- repin.yaml`",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert_eq!(remote(&world), before);
+    // The same content with the line ends of the work tree.
+    world.write(".git/info/attributes", "repin.yaml text eol=crlf\n");
+    world.write("repin.yaml", config.replace('\n', "\r\n"));
+    to(&world, REV_A, &PUSH).exits(0);
+    assert_ne!(remote(&world), before);
+}
+
+#[test]
 fn push_follows_a_branch_that_moved() {
     // Before the run, the clone is behind.
     let world = promoted_twice();
@@ -549,6 +570,11 @@ fn refused_push_leaves_a_commit_that_status_names() {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     assert_eq!(remote(&world), before);
+    // Without a branch, git push needs a destination.
+    world.git(&["checkout", "-q", "--detach"]);
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    let part = "publish these commits (`git push origin HEAD:main`)";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
 }
 
 #[test]

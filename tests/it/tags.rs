@@ -468,6 +468,10 @@ fn missing_tag_of_another_form_shows_both_forms() {
     let document = promote(&world, COMMIT, 1);
     let shown = document["checks"].to_string();
     assert!(!shown.contains("is pinned with"), "{shown}");
+    // A tag that moves does not have the form of any build.
+    world.replace(".github/workflows/a.yml", REV_A, "latest");
+    let shown = promote(&world, COMMIT, 1)["checks"].to_string();
+    assert!(!shown.contains("is pinned with"), "{shown}");
 }
 
 #[test]

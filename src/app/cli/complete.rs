@@ -24,7 +24,7 @@ use crate::{
     },
     base::{error::Code, http::PauseListener, untrusted::plain},
     config::{self, Config},
-    core::history::{History, HistoryEntry},
+    core::history::{EntryState, History, HistoryEntry},
     git::Git,
 };
 
@@ -69,14 +69,26 @@ pub(super) fn images(current: &OsStr) -> Vec<CompletionCandidate> {
     with_prefix(current, images)
 }
 
-/// The sets that are available for rollback.
+/// The sets that are available for rollback and not held.
 pub(super) fn rollbacks(current: &OsStr) -> Vec<CompletionCandidate> {
-    sets(current, |entry| entry.can_roll_back)
+    let Some(history) = history() else {
+        return Vec::new();
+    };
+    let mut entries = history.all_entries();
+    entries.retain(|entry| history.state(entry) == EntryState::Available);
+    let mut candidates = sets(&entries);
+    if !candidates.is_empty() {
+        let previous = CompletionCandidate::new("previous");
+        let help = "the newest available set before the current one";
+        candidates.insert(0, previous.help(Some(help.into())));
+    }
+    with_prefix(current, candidates.into_iter())
 }
 
 /// The revisions of all sets.
 pub(super) fn revisions(current: &OsStr) -> Vec<CompletionCandidate> {
-    sets(current, |_| true)
+    let entries = history().map(|history| history.all_entries());
+    with_prefix(current, sets(&entries.unwrap_or_default()).into_iter())
 }
 
 /// The builds in the registry that are listed in time, newest first, and the revisions of all sets.
@@ -151,13 +163,13 @@ pub(super) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
     with_prefix(current, codes.chain(words))
 }
 
-fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<CompletionCandidate> {
+fn sets(entries: &[HistoryEntry]) -> Vec<CompletionCandidate> {
     let Ok(environment) = super::environment() else {
         return Vec::new();
     };
-    let (zone, entries) = ((environment.zone)(), history().unwrap_or_default());
+    let zone = (environment.zone)();
     let (mut revisions, mut candidates) = (HashSet::new(), Vec::new());
-    for entry in entries.iter().filter(|entry| is_wanted(entry)) {
+    for entry in entries {
         let Some(revision) = &entry.revision else {
             continue;
         };
@@ -167,16 +179,15 @@ fn sets(current: &OsStr, is_wanted: fn(&HistoryEntry) -> bool) -> Vec<Completion
             candidates.push(candidate.help(Some(help.into())));
         }
     }
-    with_prefix(current, candidates.into_iter())
+    candidates
 }
 
-/// The sets in the history of `HEAD`, newest first. The history of the default branch would require a
-/// request to the remote.
-fn history() -> Option<Vec<HistoryEntry>> {
+/// The history of `HEAD`. That of the default branch would require a request to the remote.
+fn history() -> Option<History> {
     let config = configuration()?;
     let git = Git::open(&config.root).ok()?;
     let head = git.head().ok()?;
-    Some(History::for_branch(&git, &config, head).ok()?.all_entries())
+    History::for_branch(&git, &config, head).ok()
 }
 
 fn configuration() -> Option<Config> {

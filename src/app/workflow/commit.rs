@@ -340,7 +340,7 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
 }
 
 /// The files with pins on the branch, and those that the configuration lists one by one.
-fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Snapshot, Errors> {
+pub(super) fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Snapshot, Errors> {
     let most = MAX_PINNED_FILE as u64;
     let found = git
         .files_at(&branch.tip, &config.scanned, most)

@@ -9,6 +9,7 @@ use super::{
     Services,
     base::known_bases,
     build_order::BuildOrder,
+    commit::files_of,
     head_on_forge,
     history_branch::{BranchRole, HistoryBranch, history_branch},
     known_heads::HeadOnForge,
@@ -23,7 +24,7 @@ use crate::{
             self, Digests, EntryState, HistoryEntry, Hold, HoldScope, Membership, Order,
             Provenance, UnknownMembership, UnknownOrder,
         },
-        pins::FoundPins,
+        pins::{self, FoundPins},
     },
     git::{Branch, Git, GitError, MIN_PREFIX},
     oci::Revision,
@@ -41,6 +42,13 @@ pub(crate) struct SiteHistory {
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
+
+/// The digests that the files of a branch pin by this configuration.
+fn digests_at(config: &Config, git: &Git, branch: &Branch) -> Result<Digests, Errors> {
+    let files = files_of(config, git, branch)?;
+    let found = pins::find(&files, config)?;
+    Ok(checks::current_digests(config, &found))
+}
 
 /// The commits of a history, and their origin.
 struct Commits {
@@ -372,13 +380,19 @@ impl SiteHistory {
             let history = read_branch(git, config, branch, HoldScope::All, services);
             history.map_err(|error| Error::from(&error))
         };
+        let first = |errors: Errors| errors.by_cause().remove(0);
         let hold_beside = |base: &history::History| {
-            let hold = base.hold(digests, digests);
-            if hold.held.is_empty() && hold.held_elsewhere.is_empty() {
+            let pinned = match base.is_current_unknown() {
+                true => &digests_at(config, git, &base.branch).map_err(first)?,
+                false => digests,
+            };
+            let hold = base.hold(digests, pinned);
+            let is_free = hold.held.is_empty() && hold.held_elsewhere.is_empty();
+            if is_free && hold.blind_spot.is_none() {
                 return Ok::<_, Error>(hold);
             }
             let head = git.head().map_err(|error| Error::from(&error))?;
-            Ok(base.hold_of_head(&read(&head)?, digests))
+            Ok(base.hold_of_head(&read(&head)?, digests, pinned))
         };
         let base = &commits.history;
         let mut hold = hold_beside(base)?;

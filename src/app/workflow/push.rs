@@ -2,15 +2,18 @@
 //! to a branch that is still at its parent; if another process moved the branch, the commit is undone and the run plans
 //! again.
 
+use std::fs;
+
 use super::{BranchRole, HistoryBranch, Services, commit_errors::obstructed, history_branch};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
+        files::{MAX_CONFIG_SIZE, RelPath},
         untrusted::{plain, shell},
     },
     config::Config,
     forge::{PushedBranch, RefusedPush},
-    git::{Branch, Git, GitError, ObjectId, Pushed},
+    git::{Branch, Git, GitError, ObjectId, Pushed, TreeFile, blob_id},
 };
 
 /// The branch that receives the commit; `HEAD` is at its tip.
@@ -56,6 +59,7 @@ impl PushTarget {
         if has_updated {
             follow(&git, &branch, &tip, services)?;
         }
+        refuse_other_configuration(config, &git, &branch, &tip)?;
         Ok(Self {
             git,
             remote,
@@ -145,6 +149,48 @@ fn refuse_other_branch(git: &Git, branch: &Branch, name: &str) -> Result<(), Err
         .into())
 }
 
+/// Refuses a configuration that differs from that of the branch: it would decide about the commit, which shows nothing
+/// of it. A set that the branch does not have yet is pinned by hand.
+fn refuse_other_configuration(
+    config: &Config,
+    git: &Git,
+    branch: &Branch,
+    tip: &ObjectId,
+) -> Result<(), Errors> {
+    let failed = |error: GitError| Errors::from(Error::from(&error));
+    let file = config.file_name();
+    let Ok(path) = RelPath::new(file.as_ref()) else {
+        return Ok(());
+    };
+    let there = match git.file(tip, &path, MAX_CONFIG_SIZE).map_err(failed)? {
+        TreeFile::Absent => return Ok(()),
+        TreeFile::Content(there) => Some(there),
+        TreeFile::TooLarge => None,
+    };
+    let here = fs::read(config.root.join(file)).ok();
+    let is_same = match (&here, there) {
+        (Some(here), Some(there)) => {
+            let stored = git.stored_id(&path, here).map_err(failed)?.to_string();
+            *here == there || stored == blob_id(&there, &stored)
+        }
+        _ => false,
+    };
+    if is_same {
+        return Ok(());
+    }
+    let message = format!(
+        "--push publishes to {}, which has another {path}",
+        plain(&branch.name)
+    );
+    let help = format!(
+        "commit and push the configuration first, or restore it (`git restore --staged --worktree -- {}`)",
+        shell(file)
+    );
+    Err(Error::new(Class::Refused, Code::CONFLICT, message)
+        .help(help)
+        .into())
+}
+
 /// The refusal of a checkout with commits that the branch does not contain.
 fn unpublished(
     git: &Git,
@@ -158,10 +204,13 @@ fn unpublished(
     let message =
         format!("--push publishes one commit, but HEAD has other commits that are not on {name}");
     // A rebase leaves the commits on the branch.
-    let publish = if git.is_ancestor(tip, head).map_err(failed)? {
-        "git push"
+    let publish = if !git.is_ancestor(tip, head).map_err(failed)? {
+        "git pull --rebase && git push".to_owned()
+    } else if git.checked_out().map_err(failed)?.is_some() {
+        "git push".to_owned()
     } else {
-        "git pull --rebase && git push"
+        let (remote, name) = git.remote_of(branch).map_err(failed)?;
+        format!("git push {} HEAD:{}", shell(&remote), shell(&name))
     };
     let mut error = Error::new(Class::Refused, Code::CONFLICT, message).help(format!(
         "publish these commits (`{publish}`), or set them aside (`git branch NAME && git reset --keep {}`), then run the \

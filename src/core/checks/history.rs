@@ -311,7 +311,12 @@ pub(crate) fn check_pinned_hold(
     if hold.is_shallow && is_changed && !hold.is_held() {
         return check_shallow_hold(false, Extent::Clone);
     }
-    let check = check_hold(&set, hold, false, Extent::Clone);
+    let check = match &hold.blind_spot {
+        Some(unreadable) if is_changed && !hold.is_held() => {
+            check_unreadable(unreadable, false, Extent::Clone)
+        }
+        _ => check_hold(&set, hold, false, Extent::Clone),
+    };
     Ok(if check.status == Status::Fail {
         check.help(
             "to return to this set on purpose, use `repin rollback --pr` or \

@@ -256,7 +256,8 @@ pub(super) fn check_digest(
         );
         let help = format!(
             "compare commits {other} and {commit}: one of them may state the wrong revision; if \
-             {commit} is right, find out who moved the tag"
+             {commit} is right, find out who moved the tag; a rollback with `--by-digest` returns to the digests that \
+             {commit} pinned"
         );
         return check(Status::Fail, detail).cause(cause).help(help);
     }
@@ -299,7 +300,7 @@ pub(crate) fn no_tag(
 }
 
 /// The failure of an image without the revision's tag. If the form of the pinned tags differs from
-/// that of `revision.tag`, another build does not help.
+/// that of `revision.tag`, another build does not help. A word such as `latest` is no build's.
 fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag]) -> Check {
     let repository = &image.repository;
     let absence = repository.absence(match tag {
@@ -309,6 +310,7 @@ fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag])
     let revision = &config.revision;
     let differing: Vec<_> = pinned
         .iter()
+        .filter(|tag| !tag.as_str().bytes().all(|byte| byte.is_ascii_alphabetic()))
         .filter(|tag| revision.tag_form.revision_in(tag.as_str()).is_none())
         .map(|tag| format!("`{tag}`"))
         .collect();

@@ -16,8 +16,8 @@ pub(super) struct Claims {
     pub(super) revisions: Vec<Revision>,
     /// The revisions in titles.
     pub(super) by_title: Vec<Revision>,
-    /// Whether the commit records a rollback of the set by its title. A trailer does not state the operation.
-    pub(super) is_rollback: bool,
+    /// The revisions that the title records a rollback of the set to. A trailer does not state the operation.
+    pub(super) rolled_back: Vec<Revision>,
     /// Whether the commit has the trailer that promotes held digests on purpose, for the set that it pins.
     pub(super) is_override: bool,
 }
@@ -119,19 +119,26 @@ impl ClaimTemplates {
         let mut by_title = Vec::new();
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
-        let is_rollback = !rolled_back.is_empty();
-        // In a commit for several sets, the override may be that of another set. A rollback needs none, but the titles of
-        // promotions and rollbacks may be equal.
+        // In a commit for another set or several, the override may be that of another set, and so may a title with the same
+        // name. A rollback needs no override, but the titles of promotions and rollbacks may be equal.
+        let mut named = sets.iter().flatten();
+        let is_of_others = !sets.is_empty()
+            && sets.iter().all(Option::is_some)
+            && !named.any(|set| paths.contains(&set));
         is_override &= (!revisions.is_empty() || !trailers.is_empty())
             && sets.len() <= 1
-            && (!is_rollback || !by_title.is_empty());
+            && !is_of_others
+            && (rolled_back.is_empty() || !by_title.is_empty());
+        if is_of_others {
+            rolled_back.clear();
+        }
         if revisions.is_empty() {
             revisions.extend(trailers.into_iter().last());
         }
         Claims {
             revisions,
             by_title,
-            is_rollback,
+            rolled_back,
             is_override,
         }
     }

@@ -24,6 +24,7 @@ use std::{
 
 use super::{
     Digests, History,
+    changes::Unreadable,
     graph::{Fold, Graph},
     provenance::{Point, first_record},
     sets::Set,
@@ -127,8 +128,11 @@ impl Fold for HoldFold<'_> {
             }
             return;
         };
-        let is_evidence = self.is_recorded(commit) && point.has_changed_files;
-        self.continue_vanished(pinned, self.graph.first_parent(commit));
+        let parent = self.graph.first_parent(commit);
+        // The files may have changed while the configuration was removed.
+        let is_back = parent.is_some_and(|parent| points[parent].config == ConfigState::Removed);
+        let is_evidence = self.is_recorded(commit) && (point.has_changed_files || is_back);
+        self.continue_vanished(pinned, parent);
         let mut returned = Vec::new();
         for (slot, digests) in pinned.0.iter().enumerate() {
             let last = self.slots.get(slot).and_then(|states| states.last());
@@ -139,7 +143,7 @@ impl Fold for HoldFold<'_> {
                 continue;
             }
             if self.had(slot, digests) {
-                returned.extend_from_slice(digests);
+                returned.extend(digests.iter().map(|digest| (slot, *digest)));
             }
             if is_evidence && !point.is_override() {
                 self.undo_since(slot, pinned, commit, &|_| true);
@@ -148,8 +152,9 @@ impl Fold for HoldFold<'_> {
         }
         let digests = if point.claims.is_override {
             pinned.0.iter().flatten().copied().collect()
-        } else if point.claims.is_rollback && self.is_recorded_before(commit) {
-            returned
+        } else if self.is_recorded_before(commit) {
+            returned.retain(|(slot, digest)| self.was_promoted_as(*slot, digest, commit));
+            returned.into_iter().map(|(_, digest)| digest).collect()
         } else {
             Vec::new()
         };
@@ -188,6 +193,19 @@ impl HoldFold<'_> {
     fn is_recorded_before(&self, commit: usize) -> bool {
         self.recorded
             .is_some_and(|recorded| self.graph.positions[commit] > recorded)
+    }
+
+    /// Whether a commit before this one records a revision that this one rolls back to, with the digest in the slot.
+    fn was_promoted_as(&self, slot: usize, digest: &Digest, commit: usize) -> bool {
+        let rolled_back = &self.points[commit].claims.rolled_back;
+        self.points.iter().enumerate().any(|(earlier, point)| {
+            let mut revisions = point.claims.revisions.iter();
+            let digests = point.slots.as_ref().and_then(|slots| slots.0.get(slot));
+            earlier != commit
+                && revisions.any(|revision| rolled_back.contains(revision))
+                && digests.is_some_and(|digests| digests.contains(digest))
+                && self.graph.is_ancestor(earlier, commit)
+        })
     }
 
     /// Whether a slot had these digests before.
@@ -369,6 +387,8 @@ pub(crate) struct Hold {
     pub free: usize,
     /// Whether the clone is too shallow to know all holds.
     pub is_shallow: bool,
+    /// A commit with unknown content that may have undone the digests.
+    pub blind_spot: Option<Unreadable>,
 }
 
 impl Hold {
@@ -408,6 +428,7 @@ impl History {
         let current = self.current_digests();
         let mut hold = Hold {
             is_shallow: self.shallow,
+            blind_spot: self.blind_spot().cloned(),
             ..Hold::default()
         };
         for (name, digest) in digests {
@@ -440,10 +461,19 @@ impl History {
     }
 
     /// The hold of the digests that the files of a head pin, in place of those of this branch. `head`: the
-    /// history of the head.
-    pub(crate) fn hold_of_head(&self, head: &Self, digests: &Digests) -> Hold {
-        let mut hold = self.hold(digests, digests);
+    /// history of the head; `pinned`: as for [`Self::hold`].
+    pub(crate) fn hold_of_head(&self, head: &Self, digests: &Digests, pinned: &Digests) -> Hold {
+        let mut hold = self.hold(digests, pinned);
         hold.is_shallow |= head.shallow;
+        // A commit of the head with an override pins them on purpose.
+        let mut releases = head.releases.iter();
+        if releases.any(|release| {
+            let mut digests = digests.values();
+            digests.all(|digest| release.digests.contains(digest))
+                && !self.contains(&head.facts.commits[release.commit].id)
+        }) {
+            hold.blind_spot = None;
+        }
         for image in std::mem::take(&mut hold.held) {
             let digest = image.hold.digest;
             let mut holds = self.holds_of(&digest);
@@ -505,6 +535,11 @@ impl History {
             return None;
         }
         hold.pinned.into_iter().next().map(|image| image.hold)
+    }
+
+    /// Whether a commit with unknown content hides the current set.
+    pub(crate) fn is_current_unknown(&self) -> bool {
+        self.facts.current_set().is_none() && self.blind_spot().is_some()
     }
 
     /// The digests of the current set of the branch.

@@ -384,7 +384,7 @@ pub(super) struct Point {
 impl Point {
     /// Whether the commit records the set.
     pub(super) fn is_record(&self) -> bool {
-        !self.claims.revisions.is_empty() || self.claims.is_rollback
+        !self.claims.revisions.is_empty() || !self.claims.rolled_back.is_empty()
     }
 
     /// Whether the commit promotes digests that may be held, on purpose.

@@ -35,8 +35,10 @@ pub(crate) struct Registry {
     pub(super) cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
     pub(super) is_on_hub: bool,
-    /// The tags with known digests.
+    /// The tags that were listed.
     known: RefCell<BTreeSet<Tag>>,
+    /// The tags that appeared since, with their digests and the entries of their indexes.
+    new: RefCell<BTreeMap<Tag, (Digest, Vec<Child>)>>,
     /// The deletions that earlier runs could not finish; `None` without a clone.
     pub(super) unfinished: Option<Unfinished>,
     /// The versions whose tags this run deleted.
@@ -70,6 +72,7 @@ impl Registry {
             source,
             is_on_hub,
             known: RefCell::default(),
+            new: RefCell::default(),
             unfinished: None,
             untagged: RefCell::default(),
         }
@@ -362,25 +365,28 @@ impl Registry {
             .unwrap_or_default()
             .into_iter()
             .collect();
-        let new: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
-        for tag in new {
-            let found = self
-                .source
-                .manifest(&TagOrDigest::Tag(tag.clone()), None)
-                .await?;
-            if let Some(found) = &found {
-                if found.digest == version.digest {
-                    return Ok(CurrentState::Changed(format!("{tag} resolves to it too")));
-                }
-                // The entries of a nested index are not read: the version may be one of them.
-                let needs = |child: &Child| child.is_index || child.digest == version.digest;
-                if Node::from_manifest(&found.value).children.iter().any(needs) {
-                    return Ok(CurrentState::Changed(format!(
-                        "{tag} is new, and an index that may need it"
-                    )));
-                }
+        let unread: Vec<Tag> = tags.difference(&self.known.borrow()).cloned().collect();
+        for tag in unread {
+            let wanted = TagOrDigest::Tag(tag.clone());
+            if let Some(found) = self.source.manifest(&wanted, None).await? {
+                let children = Node::from_manifest(&found.value).children;
+                self.new
+                    .borrow_mut()
+                    .insert(tag.clone(), (found.digest, children));
             }
             self.known.borrow_mut().insert(tag);
+        }
+        for (tag, (digest, children)) in &*self.new.borrow() {
+            if *digest == version.digest {
+                return Ok(CurrentState::Changed(format!("{tag} resolves to it too")));
+            }
+            // The entries of a nested index are not read: the version may be one of them.
+            let needs = |child: &Child| child.is_index || child.digest == version.digest;
+            if children.iter().any(needs) {
+                return Ok(CurrentState::Changed(format!(
+                    "{tag} is new, and an index that may need it"
+                )));
+            }
         }
         if version.tags.is_empty() || self.untagged.borrow().contains(&version.digest) {
             return Ok(if self.is_deleted(version).await? {

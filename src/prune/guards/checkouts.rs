@@ -36,6 +36,7 @@ pub(super) struct Checkouts {
 impl Checkouts {
     pub(super) fn read(git: &Git) -> Result<Self, Error> {
         let mut checkouts = Self::default();
+        git.check_references()?;
         checkouts.add(git.clone(), None)?;
         let (listed, own) = git.work_trees()?;
         let own_directory = git.own_directory()?;

@@ -46,6 +46,8 @@ pub(crate) struct ProtectionSources {
     mappings: Vec<Mapping>,
     branches: Branches,
     past: BranchConfigurations,
+    /// The heads whose past was read.
+    past_heads: BTreeSet<ObjectId>,
     others: Vec<OtherRepository>,
     set: ProtectionSet,
 }
@@ -113,7 +115,9 @@ pub(crate) fn gather(
     bases::check(&branches, config, inputs.sets, inputs.deletes)?;
     let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
-    let found_past = read_past(&mut past, &branches, &checkouts, config)?;
+    let mut past_heads = BTreeSet::new();
+    let heads = unread_heads(&branches.git, &branches.tips, &checkouts, &mut past_heads)?;
+    let found_past = past.read(&branches.git, heads, config, RepositoryName::ThisRepository)?;
     for (remote, base) in &branches.bases {
         reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
     }
@@ -138,6 +142,7 @@ pub(crate) fn gather(
         mappings: inputs.mappings.to_vec(),
         branches,
         past,
+        past_heads,
         others,
         set: with_other_images(&reader.set, config, inputs.locations),
     };
@@ -147,19 +152,21 @@ pub(crate) fn gather(
     Ok(sources)
 }
 
-/// Searches the past of every branch of the remotes, and of every branch, change and work tree of the clone.
-fn read_past(
-    past: &mut BranchConfigurations,
-    branches: &Branches,
+/// The heads whose past counts: of the branches of the remotes, and of every branch, change and work tree of the clone. Only
+/// those that are not in `read`, to which they are added.
+fn unread_heads(
+    git: &Git,
+    tips: &Tips,
     checkouts: &Checkouts,
-    config: &Config,
-) -> Result<ProtectionSet, Error> {
-    let mut heads = Branches::heads(&branches.tips);
+    read: &mut BTreeSet<ObjectId>,
+) -> Result<BTreeSet<ObjectId>, Error> {
+    let mut heads = Branches::heads(tips);
     heads.extend(&checkouts.heads);
     for prefix in COMMIT_REFERENCES {
-        heads.extend(branches.git.tips_below(prefix)?.into_values());
+        heads.extend(git.tips_below(prefix)?.into_values());
     }
-    past.read(&branches.git, heads, config, RepositoryName::ThisRepository)
+    heads.retain(|head| read.insert(*head));
+    Ok(heads)
 }
 
 impl ProtectionSources {
@@ -170,6 +177,17 @@ impl ProtectionSources {
 
     /// Searches every work tree, branch and tag, and the other repositories, and adds the past.
     fn read_all(&mut self, checkouts: &Checkouts, past: ProtectionSet) -> Result<(), Error> {
+        self.read_trees(checkouts)?;
+        let tips = self.branches.tips.clone();
+        self.read_tips(&tips, checkouts)?;
+        // The first location of a digest is reported, so the past comes last.
+        self.set.merge(past);
+        self.read_others()?;
+        Ok(())
+    }
+
+    /// Searches the files of every work tree; returns whether anything was new.
+    fn read_trees(&mut self, checkouts: &Checkouts) -> Result<bool, Error> {
         let mut files = ProtectionSet::default();
         let git = &self.branches.git;
         let mut roots = vec![(git.prefix().to_vec(), &self.config.scanned)];
@@ -185,13 +203,7 @@ impl ProtectionSources {
             text_search::search_work_tree(checkout, &roots, &finder, &mut files)
                 .map_err(|error| checkout.error(error))?;
         }
-        self.set.merge(files);
-        let tips = self.branches.tips.clone();
-        self.read_tips(&tips, checkouts)?;
-        // The first location of a digest is reported, so the past comes last.
-        self.set.merge(past);
-        self.read_others()?;
-        Ok(())
+        Ok(self.set.merge(files))
     }
 
     /// Searches the files of `tips`, and the commits and indexes of the clone; returns whether anything was new.
@@ -251,18 +263,22 @@ impl ProtectionSources {
         ImageNames::new(&self.config, &mappings, &self.locations, &configs)
     }
 
-    /// Lists all branches and tags again just before the first deletion, and reads the changed ones.
+    /// Lists all branches and tags again just before the first deletion, and reads the changed ones, and everything that only
+    /// this clone has.
     /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
     /// of open pull requests. Returns whether the use of any digest or tag is new.
     pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<bool, Error> {
         let moved = self.branches.read_moved(pulls)?;
-        let (git, heads) = (&self.branches.git, Branches::heads(&moved));
+        let git = &self.branches.git;
+        let checkouts = Checkouts::read(git)?;
+        let heads = unread_heads(git, &moved, &checkouts, &mut self.past_heads)?;
         let past = self
             .past
             .read(git, heads, &self.config, RepositoryName::ThisRepository)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
-        let mut is_new = self.read_tips(&moved, &Checkouts::default())?;
+        let mut is_new = self.read_trees(&checkouts)?;
+        is_new |= self.read_tips(&moved, &checkouts)?;
         is_new |= self.set.merge(past);
         is_new |= self.read_others()?;
         Ok(is_new)

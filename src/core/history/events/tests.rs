@@ -139,8 +139,12 @@ pub(in crate::core::history) fn facts_of(
             } else {
                 Vec::new()
             },
+            rolled_back: if commit.contains(['@', '~']) {
+                revisions.clone()
+            } else {
+                Vec::new()
+            },
             revisions,
-            is_rollback: commit.contains(['@', '~']),
             is_override,
         };
         let others = graph.other_parents(index).iter();

@@ -230,6 +230,10 @@ fn holds_of_a_digest_end_together() {
         let latest = base.holds_of(&digest("b")).next().unwrap();
         assert_eq!(latest.commit, base.facts.commits[2].id);
         assert!(head.is_released(latest));
-        assert_eq!(base.hold_of_head(&head, &b).is_held(), is_held, "{line:?}");
+        assert_eq!(
+            base.hold_of_head(&head, &b, &b).is_held(),
+            is_held,
+            "{line:?}"
+        );
     }
 }

@@ -149,7 +149,8 @@ impl Case<'_> {
             {
                 let program = self.read(tip, *head, path, HoldScope::All);
                 let with_head = self.read(*head, *head, path, HoldScope::All);
-                let hold = program.hold_of_head(&with_head, &self.digests(&on_head.current()));
+                let pinned = self.digests(&on_head.current());
+                let hold = program.hold_of_head(&with_head, &pinned, &pinned);
                 let asked = format!("{path} at {head}");
                 comparison.expect("check", &asked, &verdict(&hold), &on_base.check(&on_head));
             }

@@ -93,7 +93,10 @@ pub struct Answers<'h> {
 /// The parts of a message that refer to a set.
 #[derive(Default)]
 struct Record {
-    rolls_back: bool,
+    /// The revision that it rolls back to.
+    rolled_back: Option<String>,
+    /// The revision that it records.
+    revision: Option<String>,
     is_override: bool,
     is_evidence: bool,
 }
@@ -499,22 +502,46 @@ impl<'h> Branch<'h> {
             }
         }
         let agrees = |revision: &&str| with_path.is_empty() || with_path.contains(revision);
-        let promotes = titled("promote: ").as_ref().is_some_and(agrees);
-        let rolls_back = titled("rollback: ").as_ref().is_some_and(agrees);
-        let has_trailer = !with_path.is_empty() || !without_path.is_empty();
+        let promoted = titled("promote: ").filter(agrees);
+        // The title may be that of another set with the same name, which the trailers name.
+        let is_of_others =
+            with_path.is_empty() && !sets.is_empty() && sets.iter().all(Option::is_some);
+        let rolled_back = titled("rollback: ").filter(|revision| agrees(revision) && !is_of_others);
+        let trailer = with_path.last().or(without_path.last());
         // The override follows the last trailer.
         let mut lines = message.lines().rev();
         let last = lines
             .find(|line| line.starts_with("Repin-Set: ") || *line == "Repin-Override: rolled_back");
         let has_override = last.is_some_and(|line| line.starts_with("Repin-Override"));
+        let revision = promoted.or(trailer.copied());
         Record {
-            rolls_back,
             is_override: has_override
-                && !rolls_back
-                && (promotes || has_trailer)
+                && rolled_back.is_none()
+                && revision.is_some()
+                && !is_of_others
                 && sets.len() <= 1,
-            is_evidence: promotes || rolls_back || has_trailer,
+            is_evidence: revision.is_some() || rolled_back.is_some(),
+            rolled_back: rolled_back.map(str::to_owned),
+            revision: revision.map(str::to_owned),
         }
+    }
+
+    /// Whether a commit before `rollback` records its revision with these digests of an image.
+    fn was_recorded(
+        &self,
+        set: &Set<'h>,
+        rollback: usize,
+        revision: &str,
+        image: usize,
+        digests: &BTreeSet<Bytes>,
+    ) -> bool {
+        self.reachable().any(|commit| {
+            commit != rollback
+                && self.is_ancestor(commit, rollback)
+                && self.is_evidence(set, commit)
+                && set.pins[commit].get(&image) == Some(digests)
+                && self.record(set, commit).revision.as_deref() == Some(revision)
+        })
     }
 
     /// The position of the first commit that records the set.
@@ -581,8 +608,10 @@ impl<'h> Branch<'h> {
                 let is_return = is_changed && past.iter().any(|(past, _)| past == digests);
                 if is_return
                     && !record.is_override
-                    && record.rolls_back
                     && position > Some(recorded)
+                    && record.rolled_back.as_ref().is_some_and(|revision| {
+                        self.was_recorded(set, commit, revision, *image, digests)
+                    })
                 {
                     holds
                         .released
@@ -592,7 +621,11 @@ impl<'h> Branch<'h> {
                     continue;
                 }
                 let mut newer: Vec<&Bytes> = Vec::new();
-                if is_changed && self.changes_file(set, commit) {
+                // The files may have changed while the configuration was removed.
+                let is_back = parents
+                    .first()
+                    .is_some_and(|parent| self.is_removed(set, *parent));
+                if is_changed && (self.changes_file(set, commit) || is_back) {
                     newer.extend(since(&past, digests).iter().flat_map(|(newer, _)| newer));
                 }
                 let merged = if self.is_on_line(commit) {

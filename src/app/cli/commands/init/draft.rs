@@ -42,7 +42,7 @@ pub(super) struct Draft {
     pub(super) notes: Vec<String>,
     /// The revision in the tags of the pinned set.
     pub(super) revision: Option<String>,
-    pub(super) files_with_pins: usize,
+    pub(super) files_with_pins: BTreeSet<RelPath>,
     /// The reason why the attestations could not be listed.
     pub(super) unavailable: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Draft {
         let members = &chosen.members;
         let finder = Finder::for_repositories(members.iter().map(|(_, member)| &member.repository));
         let pins = || members.iter().flat_map(|(_, member)| &member.pins);
-        let files_with_pins: BTreeSet<_> = pins().map(|pin| &pin.file).collect();
+        let files_with_pins: BTreeSet<_> = pins().map(|pin| (*pin.file).clone()).collect();
         let references = pins().filter(|pin| pin.item.split.is_none());
         let files_with_references = references.map(|pin| (*pin.file).clone()).collect();
         let mut files = globs(tree, chosen, &files_with_references, &finder);
@@ -124,7 +124,7 @@ impl Draft {
             notes: Vec::new(),
             revision,
             unavailable,
-            files_with_pins: files_with_pins.len(),
+            files_with_pins,
             files,
         })
     }
@@ -139,7 +139,7 @@ impl Draft {
             "{}, {} in {}",
             counted(self.images.len(), "image"),
             counted(self.pins(), "pin"),
-            counted(self.files_with_pins, "file")
+            counted(self.files_with_pins.len(), "file")
         )
     }
 }

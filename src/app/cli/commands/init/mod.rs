@@ -232,7 +232,7 @@ fn report(draft: Draft, target: &TargetFile, written: bool, cx: &mut Context) {
         cx.output.note(&format!("note: {}", plain(note)));
     }
     cx.output.note(&if written {
-        next_step::of_one(path, &draft)
+        next_step::of_one(target, &draft)
     } else {
         format!("dry run: {} was not written", plain(path))
     });

@@ -198,7 +198,7 @@ fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut C
             plain(&draft.set_path.to_string()),
             draft.images.len().to_string(),
             draft.pins().to_string(),
-            draft.files_with_pins.to_string(),
+            draft.files_with_pins.len().to_string(),
         ]);
     }
     let align = [Align::Left, Align::Right, Align::Right, Align::Right];
@@ -212,8 +212,7 @@ fn report(proposal: &Proposal, mut drafts: Vec<Draft>, written: bool, cx: &mut C
     for note in &proposal.notes {
         cx.output.note(&format!("note: {}", plain(note)));
     }
-    let paths = targets.iter().map(|target| target.display_name());
-    let adopted: Vec<_> = paths.zip(&drafts).collect();
+    let adopted: Vec<_> = targets.iter().copied().zip(&drafts).collect();
     cx.output.note(&if written {
         next_step::of_several(&adopted)
     } else {
