@@ -143,7 +143,7 @@ impl Fold for HoldFold<'_> {
                 continue;
             }
             if self.had(slot, digests) {
-                returned.push((slot, digests));
+                returned.push(digests);
             }
             if is_evidence && !point.is_override() {
                 self.undo_since(slot, pinned, commit, &|_| true);
@@ -153,12 +153,8 @@ impl Fold for HoldFold<'_> {
         let digests = if point.claims.is_override {
             pinned.0.iter().flatten().copied().collect()
         } else if self.is_recorded_before(commit) {
-            returned.retain(|(slot, digests)| self.was_promoted_as(*slot, digests, commit));
-            returned
-                .iter()
-                .flat_map(|(_, digests)| *digests)
-                .copied()
-                .collect()
+            returned.retain(|digests| self.was_promoted_as(digests, commit));
+            returned.into_iter().flatten().copied().collect()
         } else {
             Vec::new()
         };
@@ -199,15 +195,16 @@ impl HoldFold<'_> {
             .is_some_and(|recorded| self.graph.positions[commit] > recorded)
     }
 
-    /// Whether a commit before this one records a revision that this one rolls back to, with these digests in the slot.
-    fn was_promoted_as(&self, slot: usize, digests: &Vec<Digest>, commit: usize) -> bool {
+    /// Whether a commit before this one records a revision that this one rolls back to, with these digests of an image.
+    fn was_promoted_as(&self, digests: &Vec<Digest>, commit: usize) -> bool {
         let rolled_back = &self.points[commit].claims.rolled_back;
         self.points.iter().enumerate().any(|(earlier, point)| {
             let mut revisions = point.claims.revisions.iter();
-            let pinned = point.slots.as_ref().and_then(|slots| slots.0.get(slot));
+            // The image may have had another name.
+            let pinned = point.slots.as_ref();
             earlier != commit
                 && revisions.any(|revision| rolled_back.contains(revision))
-                && pinned == Some(digests)
+                && pinned.is_some_and(|pinned| pinned.0.contains(digests))
                 && self.graph.is_ancestor(earlier, commit)
         })
     }

@@ -535,10 +535,12 @@ impl<'h> Branch<'h> {
         image: usize,
         digests: &BTreeSet<Bytes>,
     ) -> bool {
+        let first = self.first_record(set);
         self.reachable().any(|commit| {
+            let is_first = self.positions[commit] == first && self.changes_config(set, commit);
             commit != rollback
                 && self.is_ancestor(commit, rollback)
-                && self.is_evidence(set, commit)
+                && (self.is_evidence(set, commit) || is_first)
                 && set.pins[commit].get(&image) == Some(digests)
                 && self.record(set, commit).revision.as_deref() == Some(revision)
         })
