@@ -319,7 +319,28 @@ fn check_refuses_a_head_with_held_digests() {
         let rollback = title("rollback", REV_B);
         pin_by_hand(world, &format!("fixup! {rollback}\n\nRepin-Set: {REV_B}"));
     };
-    let cases: [(&str, Change<'_>); 6] = [
+    let other_revision = |world: &World| {
+        let rollback = title("rollback", REV_A);
+        pin_by_hand(world, &format!("{rollback}\n\nRepin-Set: {REV_A}"));
+    };
+    let of_another_set = |world: &World| {
+        let message = format!(
+            "{}\n\nRepin-Set: {REV_B} (b/repin.yaml)",
+            title("rollback", REV_B)
+        );
+        pin_by_hand(world, &message);
+    };
+    let forced_elsewhere = |world: &World| {
+        let message = format!(
+            "{}\n\nRepin-Set: {REV_B} (b/repin.yaml)\n{OVERRIDE}",
+            title("promote", REV_B)
+        );
+        pin_by_hand(world, &message);
+    };
+    let cases: [(&str, Change<'_>); 9] = [
+        ("other revision", &other_revision),
+        ("rollback of another set", &of_another_set),
+        ("override for another set", &forced_elsewhere),
         ("revert", &revert),
         ("by hand", &by_hand),
         ("promotion", &promotion),
@@ -339,6 +360,88 @@ fn check_refuses_a_head_with_held_digests() {
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     // The table shows the set that the files pin.
     assert!(ran.stdout.contains(&REV_B[..12]), "{}", ran.stdout);
+}
+
+#[test]
+fn rollback_while_the_configuration_is_away_holds() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    let text = world.read("repin.yaml");
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.pin(REV_A);
+    world.commit("away");
+    world.write("repin.yaml", text);
+    world.commit("back");
+    world.push();
+    assert!(is_refused(&world, REV_B, &[]));
+    passes(&world, REV_C, &[]);
+    let by_hand = |world: &World| pin_by_hand(world, "by hand");
+    let (code, document) = check_head(&world, &by_hand);
+    assert_eq!(
+        (code, failed(&document)),
+        (1, vec![CODE.to_owned()]),
+        "{document}"
+    );
+}
+
+#[test]
+fn check_refuses_a_change_if_a_rollback_may_be_unread() {
+    let pin = |revision: &'static str, message: String| {
+        move |world: &World| {
+            world.pin(revision);
+            world.commit(&message);
+        }
+    };
+    for is_corrected in [true, false] {
+        let mut world = world();
+        world.build(REV_C);
+        let world = world.with_git();
+        world.promoted(REV_A);
+        let text = world.read("repin.yaml");
+        for revision in [REV_B, REV_A] {
+            world.write("repin.yaml", format!("{text}unknown: true\n"));
+            world.pin(revision);
+            world.commit(&title("promote", revision));
+        }
+        if is_corrected {
+            world.write("repin.yaml", &text);
+            world.commit("correct it");
+        }
+        world.push();
+        let correct = |world: &World| {
+            world.write("repin.yaml", &text);
+            world.commit("correct it");
+        };
+        // The pins do not change.
+        assert_eq!(check_head(&world, &correct).0, 0);
+        for revision in [REV_B, REV_C] {
+            let change = pin(revision, title("promote", revision));
+            let (code, document) = check_head(&world, &|world| {
+                correct(world);
+                change(world);
+            });
+            assert_eq!(
+                (code, failed(&document)),
+                (1, vec![CODE.to_owned()]),
+                "{document}"
+            );
+            let detail = &details(&document, CODE, "fail")[0];
+            assert!(detail.contains("cannot read commit"), "{detail}");
+        }
+        let forced = format!(
+            "{}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",
+            title("promote", REV_B)
+        );
+        let forced = pin(REV_B, forced);
+        let (code, document) = check_head(&world, &|world| {
+            correct(world);
+            forced(world);
+        });
+        assert_eq!(code, 0, "{document}");
+    }
 }
 
 #[test]

@@ -1985,6 +1985,40 @@ fn new_tag_that_needs_a_candidate_refuses() {
 }
 
 #[test]
+fn new_tag_is_compared_with_every_later_candidate() {
+    let named: fn(&mut Store) = |store| {
+        let last = store.tags["pending-a"];
+        store.tags.insert("release".to_owned(), last);
+    };
+    let needed: fn(&mut Store) = |store| {
+        let last = old("a");
+        store.put(
+            "release",
+            &Image::index(vec![last, Image::single("arm64", "x")]),
+        );
+    };
+    for does in [named, needed] {
+        let scripted = three();
+        let (first, last) = (Image::created("amd64", "c", Some(&days_ago(50))), old("a"));
+        scripted.store().put("pending-c", &first);
+        // During the first deletion, the digest of the last candidate gets another tag.
+        scripted.store().hook("DELETE", |_| None);
+        scripted.store().hook("DELETE", move |store| {
+            does(store);
+            None
+        });
+        let document = scripted.prune(3);
+        let image = &document["images"][0];
+        assert_eq!(image["code"], "changed", "{document}");
+        assert!(
+            !scripted.store().deleted.contains(&last.digest()),
+            "{document}"
+        );
+        assert!(scripted.store().tags.contains_key("release"), "{document}");
+    }
+}
+
+#[test]
 fn index_is_as_old_as_youngest_part() {
     let within = |parts: [Image; 2]| Image::index(vec![Image::index(parts.into()), old("c")]);
     let stale = within([old("a"), old("b")]);

@@ -321,6 +321,67 @@ fn push_to_an_unrelated_branch_is_read() {
     assert_eq!(document["images"][0]["deleted"], json!([]));
 }
 
+/// What only the clone has is read again, too.
+#[test]
+fn change_of_the_clone_during_the_run_protects() {
+    for how in ["work tree", "local branch"] {
+        let real = with(&["meanwhile"]);
+        let root = real.scene.path().to_owned();
+        let file = root.join("deploy.yaml");
+        fs::write(&file, "digest: none\n").unwrap();
+        real.scene.git(&["add", "deploy.yaml"]);
+        let commit = match how {
+            "work tree" => String::new(),
+            _ => format!(
+                "\"$real\" -C '{0}' checkout -q -b wip && \"$real\" -C '{0}' -c user.name=A -c user.email=a@b commit -qam wip && \"$real\" -C '{0}' checkout -q main",
+                root.display()
+            ),
+        };
+        let change = format!(
+            "echo 'digest: {}' >'{}'; {commit}",
+            digest("meanwhile"),
+            file.display()
+        );
+        // Just before the remote is queried the second time.
+        let (_shim, path) = shim(&format!(
+            "case \" $* \" in *' ls-remote '*'refs/heads/'*) echo x >>\"$here/asked\"\n\
+             if [ \"$(wc -l <\"$here/asked\")\" -eq 2 ]; then\n{change}\nfi;; esac"
+        ));
+        let document = shimmed(&real, &path, 0);
+        kept(&document, "pending-meanwhile", "deploy.yaml");
+        let deleted = tags(&document["images"][0]["deleted"]);
+        assert_eq!(deleted, ["pending-stale"], "{how}");
+    }
+}
+
+#[test]
+fn damaged_reference_or_work_tree_refuses() {
+    let real = with(&[]);
+    let git_directory = real.scene.path().join(".git");
+    let branch = git_directory.join("refs/heads/wip");
+    fs::write(&branch, "").unwrap();
+    let document = real.scene.prune(&["--apply"], 3);
+    let refused = document.to_string();
+    assert!(refused.contains("refs/heads/wip"), "{refused}");
+    fs::remove_file(branch).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let linked = outside.path().join("wt");
+    let linked = linked.to_str().unwrap();
+    real.scene
+        .git(&["worktree", "add", "-q", "--detach", linked]);
+    let registered = git_directory.join("worktrees/wt/gitdir");
+    let content = fs::read(&registered).unwrap();
+    fs::write(&registered, "").unwrap();
+    let document = real.scene.prune(&["--apply"], 3);
+    let refused = document.to_string();
+    assert!(refused.contains("of 2 work trees"), "{refused}");
+    fs::write(&registered, content).unwrap();
+    // A symbolic reference to nothing names nothing.
+    let dangling = git_directory.join("refs/heads/alias");
+    fs::write(dangling, "ref: refs/heads/gone\n").unwrap();
+    deletes(&real, &["pending-stale"]);
+}
+
 #[test]
 fn promotion_during_the_run_keeps_its_set() {
     let old_pin = pinned().digest();

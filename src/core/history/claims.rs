@@ -368,7 +368,21 @@ mod tests {
         // The revisions of the other set have another form.
         let other = ["Repin-Set: v1.2 (b/repin.yaml)", "Repin-Set: beef", forced];
         assert!(!of(&titles, "chore", &other));
+        assert!(!of(
+            &titles,
+            "promote: images @beef",
+            &["Repin-Set: beef (b/repin.yaml)", forced]
+        ));
         let rollback = "rollback: images @beef";
+        for (line, is_own) in [
+            ("beef", true),
+            ("beef (repin.yaml)", true),
+            ("beef (b/repin.yaml)", false),
+        ] {
+            let line = format!("Repin-Set: {line}");
+            let claims = titles.claims(rollback.as_bytes(), line.as_bytes(), &[&SetPath::top()]);
+            assert_eq!(!claims.rolled_back.is_empty(), is_own, "{line}");
+        }
         assert!(!of(&titles, rollback, &["Repin-Set: beef", forced]));
         // Both titles are equal.
         let title = "promote: { title: 'set {name} @{revision}' }\nrollback: { title: 'set {name} @{revision}' }";
