@@ -97,9 +97,9 @@ fn set_that_cannot_be_read_refuses() {
 
 #[test]
 fn past_of_another_repository_protects() {
-    let real = with(&["pinned", "split", "part"]);
-    let index = Image::index(vec![old("part"), young("part")]);
-    let all = [("edge", &index), ("edge", &young("part"))];
+    let real = with(&["pinned", "split", "part", "apart"]);
+    let [index, apart] = ["part", "apart"].map(|name| Image::index(vec![old(name), young(name)]));
+    let all = [("edge", &index), ("edge", &apart), ("edge", &young("part"))];
     push(&real.registry, "acme/app", &all);
     let other = Other::new();
     let pin = |digest: Digest| format!("image: {}@{digest}\n", real.app());
@@ -111,6 +111,13 @@ fn past_of_another_repository_protects() {
     let files = [
         ("x.yaml", pin(digest("pinned"))),
         ("k/y.yaml", split),
+        (
+            "k/z.yaml",
+            format!(
+                "app:\n  repository: acme/app\n  tag: edge\n  digest: {}\n",
+                apart.digest()
+            ),
+        ),
         ("lock", lock.join("\n")),
     ];
     other.commit(
@@ -135,6 +142,7 @@ fn past_of_another_repository_protects() {
         "in k/y.yaml:3 of a past commit of ",
     );
     kept(&document, "pending-part", "part of the index");
+    kept(&document, "pending-apart", "part of the index");
     // A configuration need not list all of them.
     let theirs = format!(
         "version: 1\nfiles: ['*.txt']\nimages: {{ app: {{ repository: '{}', pins: 1 }} }}\n",

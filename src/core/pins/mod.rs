@@ -30,9 +30,7 @@ mod version_comments;
 pub(crate) use find::{FoundPins, Located, find};
 pub(crate) use lines::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use mentions::ImageNames;
-#[cfg(test)]
-pub(crate) use mentions::Mention;
-pub(crate) use mentions::{MentionFinder, Mentions, TagMention, mentions};
+pub(crate) use mentions::{Mention, MentionFinder, Mentions, TagMention, mentions};
 pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
 pub(crate) use places::{FilePlaces, FileScanner, KUSTOMIZE};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};

@@ -32,7 +32,7 @@ use crate::{
     config::{AlsoPinned, Config, SetPath, is_config_file_of, places_of},
     core::{
         history::{self, parse_config, places_key},
-        pins::{Finder, MentionFinder, Mentions, WholeFile, mentions, read_whole},
+        pins::{Finder, Mention, MentionFinder, Mentions, WholeFile, mentions, read_whole},
     },
     git::{Connections, Git, GitError, Login, ObjectId, Remote, Routes},
     oci::{Digest, Repository, registry::Mapping},
@@ -64,6 +64,9 @@ impl fmt::Display for RepositoryName<'_> {
         })
     }
 }
+
+/// The maximum distance of a digest from the name of its image, in lines: the values of a chart have other keys between them.
+const NAME_DISTANCE: usize = 8;
 
 /// The contents of each file in the commits that were read.
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
@@ -175,8 +178,7 @@ impl PinRules {
         found: &mut ProtectionSet,
     ) -> Result<(), Error> {
         let mut pins = git.objects(self.scanner());
-        let mut buffer = Vec::new();
-        let mut digests = git.objects(move |content| mentions(content, &mut buffer).map(Some));
+        let mut digests = git.objects(self.digest_scanner());
         // The first path of each content.
         let (mut matched, mut unknown) = (BTreeMap::new(), BTreeMap::new());
         for (path, blobs) in files {
@@ -204,13 +206,7 @@ impl PinRules {
                 known.or_insert_with(|| Place::Text(location.clone()));
             }
         }
-        for (blob, mut digests) in digests.finish()? {
-            if self.any_file {
-                // Most are of other images. Requests for all of them would exceed the limit.
-                for mention in &mut digests {
-                    mention.algorithm = false;
-                }
-            }
+        for (blob, digests) in digests.finish()? {
             let mentions = Mentions {
                 digests,
                 tags: Vec::new(),
@@ -247,6 +243,35 @@ impl PinRules {
         })
     }
 
+    /// Returns a function that finds every digest in a blob of any size. In another repository, most are of other images,
+    /// and requests for all of them would exceed the limit: only those near the name of an image are requested.
+    fn digest_scanner(
+        &self,
+    ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Vec<Mention>>> + Send + 'static {
+        let names: Option<Vec<String>> = self.any_file.then(|| {
+            let repositories = self.repositories.iter();
+            repositories.map(|known| known.path().to_owned()).collect()
+        });
+        let (mut whole, mut buffer) = (Vec::new(), Vec::new());
+        move |content| {
+            let Some(names) = &names else {
+                return mentions(content, &mut buffer).map(Some);
+            };
+            let (mut found, named) = match read_whole(content, &mut whole)? {
+                WholeFile::Complete(text) => (
+                    mentions(text, &mut buffer)?,
+                    lines_with(text, names.iter().map(String::as_bytes)),
+                ),
+                WholeFile::TooLarge(content) => (mentions(content, &mut buffer)?, Vec::new()),
+            };
+            for mention in &mut found {
+                let mut named = named.iter();
+                mention.algorithm &= named.any(|line| line.abs_diff(mention.line) <= NAME_DISTANCE);
+            }
+            Ok(Some(found))
+        }
+    }
+
     /// Returns a function that finds the pinned digests in a blob of any size.
     fn scanner(
         &self,
@@ -267,6 +292,19 @@ impl PinRules {
             }))
         }
     }
+}
+
+/// The numbers of the lines that contain one of these texts.
+fn lines_with<'n>(text: &[u8], wanted: impl Iterator<Item = &'n [u8]> + Clone) -> Vec<usize> {
+    let lines = text.split(|byte| *byte == b'\n').zip(1..);
+    let has_any = |line: &[u8]| {
+        let mut wanted = wanted.clone();
+        wanted.any(|text| memchr::memmem::find(line, text).is_some())
+    };
+    lines
+        .filter(|(line, _)| has_any(line))
+        .map(|(_, number)| number)
+        .collect()
 }
 
 /// The prefix of the fetched references in the scratch repository.
