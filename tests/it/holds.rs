@@ -445,6 +445,41 @@ fn check_refuses_a_change_if_a_rollback_may_be_unread() {
 }
 
 #[test]
+fn unread_current_set_is_that_of_the_files() {
+    let world = rolled_back();
+    // No rename: most of its lines are new.
+    let lines: String = (0..60).map(|line| format!("# {line}\n")).collect();
+    let text = world.read("repin.yaml").replace("test images", "live") + &lines;
+    fs::remove_file(world.path("repin.yaml")).unwrap();
+    world.write("repin.live.yaml", format!("{text}unknown: true\n"));
+    world.commit("move and break it");
+    world.push();
+    for (is_pinned, exit) in [(false, 0), (true, 1)] {
+        world.git(&["checkout", "-q", "-B", "topic", "origin/main"]);
+        world.write("repin.live.yaml", &text);
+        if is_pinned {
+            world.pin(REV_B);
+        }
+        world.commit("correct it");
+        let args = [
+            "check",
+            "--remote",
+            "--format",
+            "json",
+            "--config",
+            "repin.live.yaml",
+        ];
+        let document = world.run(&args).exits(exit).json();
+        let failed = failed(&document);
+        assert_eq!(
+            failed.iter().any(|code| code == CODE),
+            is_pinned,
+            "{document}"
+        );
+    }
+}
+
+#[test]
 fn change_of_the_branch_does_not_end_a_hold() {
     let world = rolled_back();
     world.git(&["push", "-q", "origin", "HEAD~1:refs/heads/old"]);
