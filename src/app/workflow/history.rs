@@ -382,9 +382,12 @@ impl SiteHistory {
         };
         let first = |errors: Errors| errors.by_cause().remove(0);
         let hold_beside = |base: &history::History| {
-            let pinned = match base.is_current_unknown() {
-                true => &digests_at(config, git, &base.branch).map_err(first)?,
-                false => digests,
+            let at_base;
+            let pinned = if base.is_current_unknown() {
+                at_base = digests_at(config, git, &base.branch).map_err(first)?;
+                &at_base
+            } else {
+                digests
             };
             let hold = base.hold(digests, pinned);
             let is_free = hold.held.is_empty() && hold.held_elsewhere.is_empty();

@@ -389,7 +389,7 @@ pub(crate) struct Hold {
     /// Whether the clone is too shallow to know all holds.
     pub is_shallow: bool,
     /// A commit with unknown content that may have undone the digests.
-    pub blind_spot: Option<Unreadable>,
+    pub blind_spot: Option<Box<Unreadable>>,
 }
 
 impl Hold {
@@ -429,7 +429,7 @@ impl History {
         let current = self.current_digests();
         let mut hold = Hold {
             is_shallow: self.shallow,
-            blind_spot: self.blind_spot().cloned(),
+            blind_spot: self.blind_spot().cloned().map(Box::new),
             ..Hold::default()
         };
         for (name, digest) in digests {

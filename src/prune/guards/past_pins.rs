@@ -248,25 +248,24 @@ impl PinRules {
     fn digest_scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Vec<Mention>>> + Send + 'static {
-        let names: Option<Vec<String>> = self.any_file.then(|| {
-            let repositories = self.repositories.iter();
-            repositories.map(|known| known.path().to_owned()).collect()
+        let repositories: Option<Vec<String>> = self.any_file.then(|| {
+            let known = self.repositories.iter();
+            known.map(|known| known.path().to_owned()).collect()
         });
         let (mut whole, mut buffer) = (Vec::new(), Vec::new());
         move |content| {
-            let Some(names) = &names else {
+            let Some(repositories) = &repositories else {
                 return mentions(content, &mut buffer).map(Some);
             };
-            let (mut found, named) = match read_whole(content, &mut whole)? {
-                WholeFile::Complete(text) => (
-                    mentions(text, &mut buffer)?,
-                    lines_with(text, names.iter().map(String::as_bytes)),
-                ),
+            let (mut found, near) = match read_whole(content, &mut whole)? {
+                WholeFile::Complete(text) => {
+                    (mentions(text, &mut buffer)?, lines_with(text, repositories))
+                }
                 WholeFile::TooLarge(content) => (mentions(content, &mut buffer)?, Vec::new()),
             };
             for mention in &mut found {
-                let mut named = named.iter();
-                mention.algorithm &= named.any(|line| line.abs_diff(mention.line) <= NAME_DISTANCE);
+                let mut near = near.iter();
+                mention.algorithm &= near.any(|line| line.abs_diff(mention.line) <= NAME_DISTANCE);
             }
             Ok(Some(found))
         }
@@ -295,12 +294,12 @@ impl PinRules {
 }
 
 /// The numbers of the lines that contain one of these texts.
-fn lines_with<'n>(text: &[u8], wanted: impl Iterator<Item = &'n [u8]> + Clone) -> Vec<usize> {
-    let lines = text.split(|byte| *byte == b'\n').zip(1..);
+fn lines_with(text: &[u8], wanted: &[String]) -> Vec<usize> {
     let has_any = |line: &[u8]| {
-        let mut wanted = wanted.clone();
-        wanted.any(|text| memchr::memmem::find(line, text).is_some())
+        let mut wanted = wanted.iter();
+        wanted.any(|text| memchr::memmem::find(line, text.as_bytes()).is_some())
     };
+    let lines = text.split(|byte| *byte == b'\n').zip(1..);
     lines
         .filter(|(line, _)| has_any(line))
         .map(|(_, number)| number)
