@@ -38,7 +38,12 @@ impl Git {
         let trees = parse(&self.output("worktree", &["list", "--porcelain"])?);
         let path = self.git_path("worktrees")?;
         let registered = match fs::read_dir(&path) {
-            Ok(entries) => entries.count(),
+            Ok(entries) => {
+                let is_directory = |entry: &io::Result<fs::DirEntry>| {
+                    (entry.as_ref()).map_or(true, |entry| entry.path().is_dir())
+                };
+                entries.filter(is_directory).count()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(GitError::Unreadable { path, error }),
         };

@@ -152,7 +152,7 @@ impl Fold for HoldFold<'_> {
         }
         let digests = if point.claims.is_override {
             pinned.0.iter().flatten().copied().collect()
-        } else if self.is_recorded_before(commit) {
+        } else if !point.claims.rolled_back.is_empty() && self.is_recorded_before(commit) {
             returned.retain(|digests| self.was_promoted_as(digests, commit));
             returned.into_iter().flatten().copied().collect()
         } else {
@@ -467,12 +467,12 @@ impl History {
         let mut hold = self.hold(digests, pinned);
         hold.is_shallow |= head.shallow;
         // A commit of the head with an override pins them on purpose.
-        let mut releases = head.releases.iter();
-        if releases.any(|release| {
+        let is_on_purpose = |release: &Release| {
             let mut digests = digests.values();
             digests.all(|digest| release.digests.contains(digest))
                 && !self.contains(&head.facts.commits[release.commit].id)
-        }) {
+        };
+        if hold.blind_spot.is_some() && head.releases.iter().any(is_on_purpose) {
             hold.blind_spot = None;
         }
         for image in std::mem::take(&mut hold.held) {

@@ -23,6 +23,8 @@ use std::{
     sync::Arc,
 };
 
+use regex::bytes::Regex;
+
 use super::{branches::BranchNames, text_search};
 use crate::{
     base::{
@@ -248,24 +250,30 @@ impl PinRules {
     fn digest_scanner(
         &self,
     ) -> impl FnMut(&mut dyn Read) -> io::Result<Option<Vec<Mention>>> + Send + 'static {
-        let repositories: Option<Vec<String>> = self.any_file.then(|| {
-            let known = self.repositories.iter();
-            known.map(|known| known.path().to_owned()).collect()
+        let names = self.any_file.then(|| {
+            let paths = self
+                .repositories
+                .iter()
+                .map(|known| regex::escape(known.path()));
+            let any = paths.collect::<Vec<_>>().join("|");
+            Regex::new(&any)
         });
         let (mut whole, mut buffer) = (Vec::new(), Vec::new());
         move |content| {
-            let Some(repositories) = &repositories else {
+            // Too many names for a search: every digest may be near one.
+            let Some(Ok(names)) = &names else {
                 return mentions(content, &mut buffer).map(Some);
             };
             let (mut found, near) = match read_whole(content, &mut whole)? {
                 WholeFile::Complete(text) => {
-                    (mentions(text, &mut buffer)?, lines_with(text, repositories))
+                    (mentions(text, &mut buffer)?, lines_with(text, names))
                 }
                 WholeFile::TooLarge(content) => (mentions(content, &mut buffer)?, Vec::new()),
             };
             for mention in &mut found {
-                let mut near = near.iter();
-                mention.algorithm &= near.any(|line| line.abs_diff(mention.line) <= NAME_DISTANCE);
+                let first = mention.line.saturating_sub(NAME_DISTANCE);
+                let next = near.get(near.partition_point(|line| *line < first));
+                mention.algorithm &= next.is_some_and(|line| *line <= mention.line + NAME_DISTANCE);
             }
             Ok(Some(found))
         }
@@ -293,15 +301,11 @@ impl PinRules {
     }
 }
 
-/// The numbers of the lines that contain one of these texts.
-fn lines_with(text: &[u8], wanted: &[String]) -> Vec<usize> {
-    let has_any = |line: &[u8]| {
-        let mut wanted = wanted.iter();
-        wanted.any(|text| memchr::memmem::find(line, text.as_bytes()).is_some())
-    };
+/// The numbers of the lines with a match, in ascending order.
+fn lines_with(text: &[u8], wanted: &Regex) -> Vec<usize> {
     let lines = text.split(|byte| *byte == b'\n').zip(1..);
     lines
-        .filter(|(line, _)| has_any(line))
+        .filter(|(line, _)| wanted.is_match(line))
         .map(|(_, number)| number)
         .collect()
 }
