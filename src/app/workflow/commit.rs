@@ -12,11 +12,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Services, SiteHistory,
+    branch_files::files_of,
     commit_errors::{not_whole, obstructed},
     engine::Planned,
     environment,
     other_checkout::OtherCheckout,
-    site::{MAX_LOCAL, Site, checks_of_files, listed_files, parse_at_base},
+    site::{MAX_LOCAL, Site, checks_of_files, parse_at_base},
 };
 use crate::{
     app::report::json::PlanDocument,
@@ -30,7 +31,7 @@ use crate::{
         checks::{self, Check},
         history::{Promoted, Provenance},
         outside,
-        pins::{self, FoundPins, MAX_PINNED_FILE},
+        pins::{self, FoundPins},
         plan::{FileChange, Plan},
     },
     git::{
@@ -337,26 +338,6 @@ fn config_of(local: &Config, git: &Git, branch: &Branch) -> Result<Config, Error
     };
     let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8"))?;
     parse_at_base(local, name, &text)
-}
-
-/// The files with pins on the branch, and those that the configuration lists one by one.
-pub(super) fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Snapshot, Errors> {
-    let most = MAX_PINNED_FILE as u64;
-    let found = git
-        .files_at(&branch.tip, &config.scanned, most)
-        .map_err(Error::from)?;
-    if let Some(path) = found.too_large {
-        let message = format!("{path} on {} has more than 16 MiB", branch.name);
-        return Err(Error::input(Code::CONFIG, message).into());
-    }
-    let mut files = found.files;
-    for path in listed_files(config) {
-        let file = git.file(&branch.tip, &path, most).map_err(Error::from)?;
-        if let TreeFile::Content(content) = file {
-            files.insert(path, content);
-        }
-    }
-    Ok(files)
 }
 
 /// The maximum size of a restored file, in bytes.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::{
     Services,
     base::known_bases,
+    branch_files::files_of,
     build_order::BuildOrder,
-    commit::files_of,
     head_on_forge,
     history_branch::{BranchRole, HistoryBranch, history_branch},
     known_heads::HeadOnForge,

@@ -11,6 +11,7 @@ mod approval;
 mod base;
 mod base_branches;
 pub(crate) mod base_policy;
+mod branch_files;
 mod build_order;
 mod build_source;
 pub(crate) mod builds;

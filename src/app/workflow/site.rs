@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Access, ApplyMode, BranchRole, OpenRequest, Services, SiteHistory, base,
-    connection::connect_repository, history::Origin, history_branch::configured_branch,
-    known_heads::HeadOnForge, push::PushTarget,
+    branch_files::listed_files, connection::connect_repository, history::Origin,
+    history_branch::configured_branch, known_heads::HeadOnForge, push::PushTarget,
 };
 use crate::{
     app::{
@@ -26,7 +26,7 @@ use crate::{
     },
     base::{
         error::{Class, Code, Error, Errors, SourceText},
-        files::{Files, Glob, Globs, RelPath, Snapshot, WorkTree},
+        files::{Files, Glob, Globs, Snapshot, WorkTree},
         text::counted,
     },
     config::{self, Config, Operation},
@@ -38,7 +38,6 @@ use crate::{
         pins::{self, Finder, FoundPins},
     },
     git::{self, Git, GitError, ObjectId, TreeFile},
-    trust::Verify,
 };
 
 /// The maximum size of a blob that is read from a local clone, in bytes.
@@ -274,19 +273,6 @@ async fn history_of(
         Errors::from(Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(hint))
     })?;
     Ok(HeadOnForge::new(name.to_owned(), &commit, content)?)
-}
-
-/// The files that the configuration lists one by one.
-pub(super) fn listed_files(config: &Config) -> Vec<RelPath> {
-    let mut files = Vec::new();
-    for image in &config.images {
-        files.extend(image.contract.clone());
-    }
-    files.extend(config.report.template.clone());
-    if let Some(verify) = &config.verify {
-        files.extend(Verify::files(verify).cloned());
-    }
-    files
 }
 
 fn parse(local: &Config, base: &Base, path: &str) -> Result<Config, Errors> {

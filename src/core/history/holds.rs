@@ -17,6 +17,8 @@
 //! rollback happened, and everywhere if that set or the image in it no longer exists under its name: it may
 //! have been moved, renamed or split. While both exist, other sets are only warned.
 
+mod head;
+
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
@@ -461,44 +463,6 @@ impl History {
         self.hold(&digests.unwrap_or_default(), &Digests::new())
     }
 
-    /// The hold of the digests that the files of a head pin, in place of those of this branch. `head`: the
-    /// history of the head; `pinned`: as for [`Self::hold`].
-    pub(crate) fn hold_of_head(&self, head: &Self, digests: &Digests, pinned: &Digests) -> Hold {
-        let mut hold = self.hold(digests, pinned);
-        hold.is_shallow |= head.shallow;
-        // A commit of the head with an override pins them on purpose.
-        let is_on_purpose = |release: &Release| {
-            let mut digests = digests.values();
-            digests.all(|digest| release.digests.contains(digest))
-                && !self.contains(&head.facts.commits[release.commit].id)
-        };
-        if hold.blind_spot.is_some() && head.releases.iter().any(is_on_purpose) {
-            hold.blind_spot = None;
-        }
-        for image in std::mem::take(&mut hold.held) {
-            let digest = image.hold.digest;
-            let mut holds = self.holds_of(&digest);
-            match holds.find(|hold| !hold.is_elsewhere && !head.is_released(hold)) {
-                Some(hold_here) => hold.held.push(HeldImage {
-                    hold: hold_here.clone(),
-                    ..image
-                }),
-                None => hold.released.push(image),
-            }
-        }
-        // The head may have removed the set or the image in which a digest was undone.
-        for image in std::mem::take(&mut hold.held_elsewhere) {
-            match head.held_digest(&image.hold.digest) {
-                Some(known) if !known.is_elsewhere => hold.held.push(HeldImage {
-                    hold: known.clone(),
-                    ..image
-                }),
-                Some(_) | None => hold.held_elsewhere.push(image),
-            }
-        }
-        hold
-    }
-
     /// Adds the holds by commits that only another branch contains. Digests that this branch holds or released are left
     /// out: the other one may have merged the same rollback.
     pub(crate) fn add_holds(&mut self, other: &Self) {
@@ -536,11 +500,6 @@ impl History {
             return None;
         }
         hold.pinned.into_iter().next().map(|image| image.hold)
-    }
-
-    /// Whether a commit with unknown content hides the current set.
-    pub(crate) fn is_current_unknown(&self) -> bool {
-        self.facts.current_set().is_none() && self.blind_spot().is_some()
     }
 
     /// The digests of the current set of the branch.
