@@ -171,23 +171,26 @@ impl Git {
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<Vec<&'p RelPath>, GitError> {
-        let args = [
-            "--porcelain",
-            "-z",
-            "--untracked-files=all",
-            "--no-renames",
-            "--ignore-submodules=all",
-        ];
-        let listed = self.output("status", &args)?;
-        // Two letters, a space, and the path from the top of the work tree (git-status).
-        let entries = listed.split(|byte| *byte == 0);
-        let changed: BTreeSet<&[u8]> = entries.filter_map(|entry| entry.get(3..)).collect();
-        let is_changed = |path: &&RelPath| changed.contains(&*self.full_path(path));
+        let (modified, untracked) = (self.modified()?, super::untracked(&self.place.root)?);
+        let is_changed = |path: &&RelPath| {
+            modified.contains_key(&self.full_path(path)) || untracked.contains(path)
+        };
         Ok(paths.into_iter().filter(is_changed).collect())
     }
 
+    /// Whether git stores this content of a file as the blob with this id. It does not convert a file whose content at `HEAD` is
+    /// not converted either.
+    pub(crate) fn stores(
+        &self,
+        path: &RelPath,
+        content: &[u8],
+        id: &str,
+    ) -> Result<bool, GitError> {
+        Ok(blob_id(content, id) == id || self.stored_id(path, content)?.to_string() == id)
+    }
+
     /// The id of the blob that git stores for a file with this content: filters and line endings apply.
-    pub(crate) fn stored_id(&self, path: &RelPath, content: &[u8]) -> Result<ObjectId, GitError> {
+    fn stored_id(&self, path: &RelPath, content: &[u8]) -> Result<ObjectId, GitError> {
         const COMMAND: &str = "hash-object";
         let mut option = OsString::from("--path=");
         option.push(path.as_path());

@@ -36,23 +36,7 @@ impl Git {
     pub(crate) fn work_trees(&self) -> Result<(Vec<WorkTreeEntry>, Option<usize>), GitError> {
         // `-z` requires git 2.36.
         let trees = parse(&self.output("worktree", &["list", "--porcelain"])?);
-        let path = self.git_path("worktrees")?;
-        let registered = match fs::read_dir(&path) {
-            Ok(entries) => {
-                let is_directory = |entry: &io::Result<fs::DirEntry>| {
-                    (entry.as_ref()).map_or(true, |entry| entry.path().is_dir())
-                };
-                entries.filter(is_directory).count()
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(GitError::Unreadable { path, error }),
-        };
-        // git leaves out those whose entries it cannot read.
-        if registered + 1 != trees.len() {
-            let reason = format!("git lists {} of {} work trees", trees.len(), registered + 1);
-            let error = io::Error::other(reason);
-            return Err(GitError::Unreadable { path, error });
-        }
+        self.check_work_trees(trees.len())?;
         let is_own =
             |tree: &WorkTreeEntry| fs::canonicalize(&tree.path).is_ok_and(|p| p == self.top());
         let mut own = trees.iter().position(is_own);
@@ -60,6 +44,22 @@ impl Git {
             own = Some(0);
         }
         Ok((trees, own))
+    }
+
+    /// Fails if git listed fewer work trees than are registered: it leaves out those whose entries it cannot read.
+    fn check_work_trees(&self, listed: usize) -> Result<(), GitError> {
+        let path = self.git_path("worktrees")?;
+        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let linked = match entries {
+            Ok(entries) => entries.iter().filter(|entry| entry.path().is_dir()).count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(GitError::Unreadable { path, error }),
+        };
+        if linked + 1 == listed {
+            return Ok(());
+        }
+        let error = io::Error::other(format!("git lists {listed} of {} work trees", linked + 1));
+        Err(GitError::Unreadable { path, error })
     }
 
     /// Whether this is not a linked work tree.

@@ -676,7 +676,7 @@ fn deleted_source_branch_closes_the_merge_request() {
 }
 
 #[test]
-fn token_without_scopes_in_the_answer_lacks_none() {
+fn answer_without_scopes_is_malformed() {
     let (world, fake) = world_on("base: main");
     let answer = Fault::Instead(Reply::json(200, json!({"unexpected": true})));
     fake.fault(("GET", "/personal_access_tokens/self"), 1, answer);

@@ -296,6 +296,17 @@ fn pin_by_hand(world: &World, message: &str) {
     world.commit(message);
 }
 
+/// Checks that `check --remote` refuses such a branch; returns the document.
+fn is_refused_head(world: &World, name: &str, change: Change<'_>) -> Value {
+    let (code, document) = check_head(world, change);
+    assert_eq!(
+        (code, failed(&document)),
+        (1, vec![CODE.to_owned()]),
+        "{name} {document}"
+    );
+    document
+}
+
 #[test]
 fn check_refuses_a_head_with_held_digests() {
     let world = rolled_back();
@@ -349,12 +360,7 @@ fn check_refuses_a_head_with_held_digests() {
         ("another title", &other_title),
     ];
     for (name, change) in cases {
-        let (code, document) = check_head(&world, change);
-        assert_eq!(
-            (code, failed(&document)),
-            (1, vec![CODE.to_owned()]),
-            "{name} {document}"
-        );
+        is_refused_head(&world, name, change);
     }
     let ran = world.run(&["check", "--all", "--remote"]);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
@@ -363,7 +369,7 @@ fn check_refuses_a_head_with_held_digests() {
 }
 
 #[test]
-fn rollback_while_the_configuration_is_away_holds() {
+fn rollback_with_a_removed_configuration_counts() {
     let mut world = world();
     world.build(REV_C);
     let world = world.with_git();
@@ -372,29 +378,17 @@ fn rollback_while_the_configuration_is_away_holds() {
     let text = world.read("repin.yaml");
     fs::remove_file(world.path("repin.yaml")).unwrap();
     world.pin(REV_A);
-    world.commit("away");
+    world.commit("remove");
     world.write("repin.yaml", text);
-    world.commit("back");
+    world.commit("restore");
     world.push();
     assert!(is_refused(&world, REV_B, &[]));
     passes(&world, REV_C, &[]);
-    let by_hand = |world: &World| pin_by_hand(world, "by hand");
-    let (code, document) = check_head(&world, &by_hand);
-    assert_eq!(
-        (code, failed(&document)),
-        (1, vec![CODE.to_owned()]),
-        "{document}"
-    );
+    is_refused_head(&world, "by hand", &|world| pin_by_hand(world, "by hand"));
 }
 
 #[test]
-fn check_refuses_a_change_if_a_rollback_may_be_unread() {
-    let pin = |revision: &'static str, message: String| {
-        move |world: &World| {
-            world.pin(revision);
-            world.commit(&message);
-        }
-    };
+fn change_after_an_unreadable_commit_is_refused() {
     for is_corrected in [true, false] {
         let mut world = world();
         world.build(REV_C);
@@ -418,16 +412,11 @@ fn check_refuses_a_change_if_a_rollback_may_be_unread() {
         // The pins do not change.
         assert_eq!(check_head(&world, &correct).0, 0);
         for revision in [REV_B, REV_C] {
-            let change = pin(revision, title("promote", revision));
-            let (code, document) = check_head(&world, &|world| {
+            let document = is_refused_head(&world, revision, &|world| {
                 correct(world);
-                change(world);
+                world.pin(revision);
+                world.commit(&title("promote", revision));
             });
-            assert_eq!(
-                (code, failed(&document)),
-                (1, vec![CODE.to_owned()]),
-                "{document}"
-            );
             let detail = &details(&document, CODE, "fail")[0];
             assert!(detail.contains("cannot read commit"), "{detail}");
         }
@@ -435,17 +424,16 @@ fn check_refuses_a_change_if_a_rollback_may_be_unread() {
             "{}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",
             title("promote", REV_B)
         );
-        let forced = pin(REV_B, forced);
         let (code, document) = check_head(&world, &|world| {
             correct(world);
-            forced(world);
+            pin_by_hand(world, &forced);
         });
         assert_eq!(code, 0, "{document}");
     }
 }
 
 #[test]
-fn unread_current_set_is_that_of_the_files() {
+fn unreadable_current_set_hides_no_change() {
     let world = rolled_back();
     // No rename: most of its lines are new.
     let lines = "# another line\n".repeat(60);

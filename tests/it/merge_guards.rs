@@ -157,7 +157,7 @@ fn honest_pull_request_is_merged_by_wait() {
     }
 }
 
-/// What the plan fetched is there for the comparison with the pull request.
+/// The comparison with the pull request uses the commits that the plan fetched.
 #[test]
 fn wait_without_a_clone_fetches_once() {
     for kind in FORGES {

@@ -321,7 +321,7 @@ fn push_to_an_unrelated_branch_is_read() {
     assert_eq!(document["images"][0]["deleted"], json!([]));
 }
 
-/// What only the clone has is read again, too.
+/// The files and the commits of the clone are read again before the first deletion.
 #[test]
 fn change_of_the_clone_during_the_run_protects() {
     for how in ["work tree", "local branch"] {
@@ -376,7 +376,7 @@ fn damaged_reference_or_work_tree_refuses() {
     let refused = document.to_string();
     assert!(refused.contains("of 2 work trees"), "{refused}");
     fs::write(&registered, content).unwrap();
-    // A symbolic reference to nothing names nothing.
+    // A dangling symbolic reference refers to no commit.
     let dangling = git_directory.join("refs/heads/alias");
     fs::write(dangling, "ref: refs/heads/gone\n").unwrap();
     deletes(&real, &["pending-stale"]);

@@ -6,7 +6,11 @@ use crate::{
         files::{RelPath, Snapshot},
     },
     config::Config,
-    core::pins::MAX_PINNED_FILE,
+    core::{
+        checks,
+        history::Digests,
+        pins::{self, MAX_PINNED_FILE},
+    },
     git::{Branch, Git, TreeFile},
     trust::Verify,
 };
@@ -42,4 +46,11 @@ pub(super) fn files_of(config: &Config, git: &Git, branch: &Branch) -> Result<Sn
         }
     }
     Ok(files)
+}
+
+/// The digests that these files pin by the configuration.
+pub(super) fn digests_of(config: &Config, git: &Git, branch: &Branch) -> Result<Digests, Errors> {
+    let files = files_of(config, git, branch)?;
+    let found = pins::find(&files, config)?;
+    Ok(checks::current_digests(config, &found))
 }

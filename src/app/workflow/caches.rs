@@ -31,8 +31,8 @@ use crate::{
 /// The commits of each source that this run fetched, by the URL.
 pub(super) type FetchedSources = RefCell<HashMap<String, Arc<FetchedRepository>>>;
 
-/// The directories for the content of repositories on forges, by the URL and the directory of the clone. Of clones only
-/// those that cannot be written.
+/// The directories for the content of repositories on forges, by the URL and the work tree of a clone that cannot be
+/// written.
 pub(super) type TemporaryMirrors = RefCell<HashMap<(String, Option<PathBuf>), TempDir>>;
 
 /// Another repository in a directory that is removed when dropped.

@@ -132,13 +132,9 @@ pub(super) fn ready<'p>(
         }
         let id = file.head.to_string();
         let expected = blob_id(&from_head.new, &id);
-        // git does not convert a file whose content at HEAD is not converted either.
-        let is_expected = blob_id(&change.new, &id) == expected
-            || git
-                .stored_id(&file.path, &change.new)
-                .map_err(to_errors)?
-                .to_string()
-                == expected;
+        let is_expected = git
+            .stores(&file.path, &change.new, &expected)
+            .map_err(to_errors)?;
         if !is_expected {
             obstacles.push(format!(
                 "{}: more than its pins differs from HEAD",

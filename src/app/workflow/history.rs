@@ -3,12 +3,12 @@
 //! A clone has the history of one branch, unless it is shallow. That of a repository of a fleet is fetched. If the
 //! history is absent, the error explains why.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{
     Services,
     base::known_bases,
-    branch_files::files_of,
+    branch_files::digests_of,
     build_order::BuildOrder,
     head_on_forge,
     history_branch::{BranchRole, HistoryBranch, history_branch},
@@ -24,7 +24,7 @@ use crate::{
             self, Digests, EntryState, HistoryEntry, Hold, HoldScope, Membership, Order,
             Provenance, UnknownMembership, UnknownOrder,
         },
-        pins::{self, FoundPins},
+        pins::FoundPins,
     },
     git::{Branch, Git, GitError, MIN_PREFIX},
     oci::Revision,
@@ -42,13 +42,6 @@ pub(crate) struct SiteHistory {
 
 /// The progress message. Reading a long history takes seconds.
 const READING: &str = "reading git history";
-
-/// The digests that the files of a branch pin by this configuration.
-fn digests_at(config: &Config, git: &Git, branch: &Branch) -> Result<Digests, Errors> {
-    let files = files_of(config, git, branch)?;
-    let found = pins::find(&files, config)?;
-    Ok(checks::current_digests(config, &found))
-}
 
 /// The commits of a history, and their origin.
 struct Commits {
@@ -380,22 +373,20 @@ impl SiteHistory {
             let history = read_branch(git, config, branch, HoldScope::All, services);
             history.map_err(|error| Error::from(&error))
         };
-        let first = |errors: Errors| errors.by_cause().remove(0);
         let hold_beside = |base: &history::History| {
-            let at_base;
             let pinned = if base.is_current_unknown() {
-                at_base = digests_at(config, git, &base.branch).map_err(first)?;
-                &at_base
+                let at_base = digests_of(config, git, &base.branch);
+                Cow::Owned(at_base.map_err(|errors| errors.by_cause().remove(0))?)
             } else {
-                digests
+                Cow::Borrowed(digests)
             };
-            let hold = base.hold(digests, pinned);
+            let hold = base.hold(digests, &pinned);
             let is_free = hold.held.is_empty() && hold.held_elsewhere.is_empty();
             if is_free && hold.blind_spot.is_none() {
                 return Ok::<_, Error>(hold);
             }
             let head = git.head().map_err(|error| Error::from(&error))?;
-            Ok(base.hold_of_head(&read(&head)?, digests, pinned))
+            Ok(base.hold_of_head(&read(&head)?, digests, &pinned))
         };
         let base = &commits.history;
         let mut hold = hold_beside(base)?;

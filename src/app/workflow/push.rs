@@ -2,18 +2,18 @@
 //! to a branch that is still at its parent; if another process moved the branch, the commit is undone and the run plans
 //! again.
 
-use std::fs;
+use std::{fs, os::unix::ffi::OsStrExt as _};
 
 use super::{BranchRole, HistoryBranch, Services, commit_errors::obstructed, history_branch};
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
-        files::{MAX_CONFIG_SIZE, RelPath},
+        files::RelPath,
         untrusted::{plain, shell},
     },
     config::Config,
     forge::{PushedBranch, RefusedPush},
-    git::{Branch, Git, GitError, ObjectId, Pushed, TreeFile, blob_id},
+    git::{Branch, Git, GitError, ObjectId, Pushed},
 };
 
 /// The branch that receives the commit; `HEAD` is at its tip.
@@ -149,8 +149,8 @@ fn refuse_other_branch(git: &Git, branch: &Branch, name: &str) -> Result<(), Err
         .into())
 }
 
-/// Refuses a configuration that differs from that of the branch: it would decide about the commit, which shows nothing
-/// of it. A set that the branch does not have yet is pinned by hand.
+/// Refuses a configuration that differs from that of the branch, because the commit does not show what decided about it. A
+/// branch without the configuration accepts any.
 fn refuse_other_configuration(
     config: &Config,
     git: &Git,
@@ -159,23 +159,17 @@ fn refuse_other_configuration(
 ) -> Result<(), Errors> {
     let failed = |error: GitError| Errors::from(Error::from(&error));
     let file = config.file_name();
-    let Ok(path) = RelPath::new(file.as_ref()) else {
+    let unreadable = |reason: String| Errors::io(format!("cannot read {}: {reason}", plain(file)));
+    let path = RelPath::new(file.as_ref()).map_err(|error| unreadable(error.to_string()))?;
+    let from_top = config.set_path.as_path().as_os_str().as_bytes();
+    let Some(there) = git.regular_file(*tip, from_top).map_err(failed)? else {
         return Ok(());
     };
-    let there = match git.file(tip, &path, MAX_CONFIG_SIZE).map_err(failed)? {
-        TreeFile::Absent => return Ok(()),
-        TreeFile::Content(there) => Some(there),
-        TreeFile::TooLarge => None,
-    };
-    let here = fs::read(config.root.join(file)).ok();
-    let is_same = match (&here, there) {
-        (Some(here), Some(there)) => {
-            let stored = git.stored_id(&path, here).map_err(failed)?.to_string();
-            *here == there || stored == blob_id(&there, &stored)
-        }
-        _ => false,
-    };
-    if is_same {
+    let here = fs::read(config.root.join(file)).map_err(|error| unreadable(error.to_string()))?;
+    if git
+        .stores(&path, &here, &there.to_string())
+        .map_err(failed)?
+    {
         return Ok(());
     }
     let message = format!(

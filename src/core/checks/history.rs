@@ -308,13 +308,12 @@ pub(crate) fn check_pinned_hold(
     };
     // Without a change, a missing commit hides nothing.
     let is_changed = hold.free + hold.held.len() + hold.held_elsewhere.len() > 0;
-    if hold.is_shallow && is_changed && !hold.is_held() {
+    let may_be_held = is_changed && !hold.is_held();
+    if hold.is_shallow && may_be_held {
         return check_shallow_hold(false, Extent::Clone);
     }
     let check = match &hold.blind_spot {
-        Some(unreadable) if is_changed && !hold.is_held() => {
-            check_unreadable(unreadable, false, Extent::Clone)
-        }
+        Some(unreadable) if may_be_held => check_unreadable(unreadable, false, Extent::Clone),
         _ => check_hold(&set, hold, false, Extent::Clone),
     };
     Ok(if check.status == Status::Fail {

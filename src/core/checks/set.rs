@@ -300,7 +300,8 @@ pub(crate) fn no_tag(
 }
 
 /// The failure of an image without the revision's tag. If the form of the pinned tags differs from
-/// that of `revision.tag`, another build does not help. A word such as `latest` is no build's.
+/// that of `revision.tag`, another build does not help. Plain words such as `latest` do not
+/// count: they are names of moving tags.
 fn tag_missing(config: &Config, image: &Image, tag: &TagPattern, pinned: &[Tag]) -> Check {
     let repository = &image.repository;
     let absence = repository.absence(match tag {

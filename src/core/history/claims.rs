@@ -16,7 +16,7 @@ pub(super) struct Claims {
     pub(super) revisions: Vec<Revision>,
     /// The revisions in titles.
     pub(super) by_title: Vec<Revision>,
-    /// The revisions that the title records a rollback of the set to. A trailer does not state the operation.
+    /// The revisions to which the title records a rollback of the set. A trailer does not state the operation.
     pub(super) rolled_back: Vec<Revision>,
     /// Whether the commit has the trailer that promotes held digests on purpose, for the set that it pins.
     pub(super) is_override: bool,
@@ -119,19 +119,20 @@ impl ClaimTemplates {
         let mut by_title = Vec::new();
         add_missing(&mut by_title, &promoted);
         let mut revisions = by_title.clone();
-        // In a commit for another set or several, the override may be that of another set, and so may a title with the same
-        // name. A rollback needs no override, but the titles of promotions and rollbacks may be equal.
-        let mut named = sets.iter().flatten();
-        let is_of_others = !sets.is_empty()
-            && sets.iter().all(Option::is_some)
-            && !named.any(|set| paths.contains(&set));
+        // The title may be that of another set with the same name, which the trailers name.
+        let is_other = |set: &Option<SetPath>| {
+            let path = set.as_ref();
+            path.is_some_and(|path| !paths.contains(&path))
+        };
+        if !sets.is_empty() && sets.iter().all(is_other) {
+            rolled_back.clear();
+            is_override = false;
+        }
+        // In a commit for several sets, the override may be that of another set. A rollback needs none, but the titles of
+        // promotions and rollbacks may be equal.
         is_override &= (!revisions.is_empty() || !trailers.is_empty())
             && sets.len() <= 1
-            && !is_of_others
             && (rolled_back.is_empty() || !by_title.is_empty());
-        if is_of_others {
-            rolled_back.clear();
-        }
         if revisions.is_empty() {
             revisions.extend(trailers.into_iter().last());
         }

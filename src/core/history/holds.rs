@@ -9,7 +9,7 @@
 //! neither a promotion nor a rollback.
 //!
 //! A hold ends with a later commit that pins the digest on purpose: with the trailer `Repin-Override`, or
-//! recorded as a rollback.
+//! recorded as a rollback to its revision.
 //!
 //! [`History`] answers the questions: whether digests are held, and which sets are.
 //!
@@ -198,7 +198,7 @@ impl HoldFold<'_> {
     }
 
     /// Whether a commit before this one records a revision that this one rolls back to, with these digests of an image.
-    fn was_promoted_as(&self, digests: &Vec<Digest>, commit: usize) -> bool {
+    fn was_promoted_as(&self, digests: &[Digest], commit: usize) -> bool {
         let rolled_back = &self.points[commit].claims.rolled_back;
         self.points.iter().enumerate().any(|(earlier, point)| {
             let mut revisions = point.claims.revisions.iter();
@@ -206,7 +206,7 @@ impl HoldFold<'_> {
             let pinned = point.slots.as_ref();
             earlier != commit
                 && revisions.any(|revision| rolled_back.contains(revision))
-                && pinned.is_some_and(|pinned| pinned.0.contains(digests))
+                && pinned.is_some_and(|pinned| pinned.0.iter().any(|other| other == digests))
                 && self.graph.is_ancestor(earlier, commit)
         })
     }

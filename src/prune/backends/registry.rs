@@ -35,10 +35,10 @@ pub(crate) struct Registry {
     pub(super) cache: Option<Arc<DocumentCache>>,
     /// Whether the number of requests for manifests is limited.
     pub(super) is_on_hub: bool,
-    /// The tags that were listed.
+    /// The tags that were listed or requested.
     known: RefCell<BTreeSet<Tag>>,
-    /// The tags that appeared since, with their digests and the entries of their indexes.
-    new: RefCell<BTreeMap<Tag, (Digest, Vec<Child>)>>,
+    /// The tags that the first listing did not contain, with their digests and the entries of their indexes.
+    later_tags: RefCell<BTreeMap<Tag, (Digest, Vec<Child>)>>,
     /// The deletions that earlier runs could not finish; `None` without a clone.
     pub(super) unfinished: Option<Unfinished>,
     /// The versions whose tags this run deleted.
@@ -72,7 +72,7 @@ impl Registry {
             source,
             is_on_hub,
             known: RefCell::default(),
-            new: RefCell::default(),
+            later_tags: RefCell::default(),
             unfinished: None,
             untagged: RefCell::default(),
         }
@@ -370,13 +370,13 @@ impl Registry {
             let wanted = TagOrDigest::Tag(tag.clone());
             if let Some(found) = self.source.manifest(&wanted, None).await? {
                 let children = Node::from_manifest(&found.value).children;
-                self.new
+                self.later_tags
                     .borrow_mut()
                     .insert(tag.clone(), (found.digest, children));
             }
             self.known.borrow_mut().insert(tag);
         }
-        for (tag, (digest, children)) in &*self.new.borrow() {
+        for (tag, (digest, children)) in &*self.later_tags.borrow() {
             if *digest == version.digest {
                 return Ok(CurrentState::Changed(format!("{tag} resolves to it too")));
             }

@@ -46,8 +46,6 @@ pub(crate) struct ProtectionSources {
     mappings: Vec<Mapping>,
     branches: Branches,
     past: BranchConfigurations,
-    /// The heads whose past was read.
-    past_heads: BTreeSet<ObjectId>,
     others: Vec<OtherRepository>,
     set: ProtectionSet,
 }
@@ -115,9 +113,7 @@ pub(crate) fn gather(
     bases::check(&branches, config, inputs.sets, inputs.deletes)?;
     let checkouts = Checkouts::read(&branches.git)?;
     let mut past = BranchConfigurations::default();
-    let mut past_heads = BTreeSet::new();
-    let heads = unread_heads(&branches.git, &branches.tips, &checkouts, &mut past_heads)?;
-    let found_past = past.read(&branches.git, heads, config, RepositoryName::ThisRepository)?;
+    let found_past = read_past(&mut past, &branches.git, &branches.tips, &checkouts, config)?;
     for (remote, base) in &branches.bases {
         reader.add_history(&branches.git, &format!("{remote}/{base}"))?;
     }
@@ -142,7 +138,6 @@ pub(crate) fn gather(
         mappings: inputs.mappings.to_vec(),
         branches,
         past,
-        past_heads,
         others,
         set: with_other_images(&reader.set, config, inputs.locations),
     };
@@ -152,21 +147,20 @@ pub(crate) fn gather(
     Ok(sources)
 }
 
-/// The heads whose past counts: of the branches of the remotes, and of every branch, change and work tree of the clone. Only
-/// those that are not in `read`, to which they are added.
-fn unread_heads(
+/// Searches the past of `tips`, and of every branch, change and work tree of the clone.
+fn read_past(
+    past: &mut BranchConfigurations,
     git: &Git,
     tips: &Tips,
     checkouts: &Checkouts,
-    read: &mut BTreeSet<ObjectId>,
-) -> Result<BTreeSet<ObjectId>, Error> {
+    config: &Config,
+) -> Result<ProtectionSet, Error> {
     let mut heads = Branches::heads(tips);
     heads.extend(&checkouts.heads);
     for prefix in COMMIT_REFERENCES {
         heads.extend(git.tips_below(prefix)?.into_values());
     }
-    heads.retain(|head| read.insert(*head));
-    Ok(heads)
+    past.read(git, heads, config, RepositoryName::ThisRepository)
 }
 
 impl ProtectionSources {
@@ -263,18 +257,14 @@ impl ProtectionSources {
         ImageNames::new(&self.config, &mappings, &self.locations, &configs)
     }
 
-    /// Lists all branches and tags again just before the first deletion, and reads the changed ones, and everything that only
-    /// this clone has.
-    /// Refuses if a base, or a promotion or rollback branch of any set, is among them. `pulls` are the heads
-    /// of open pull requests. Returns whether the use of any digest or tag is new.
+    /// Lists all branches and tags again just before the first deletion, and reads the changed ones and everything that only
+    /// this clone contains. Refuses if a base, or a promotion or rollback branch of any set, is among the changed ones.
+    /// `pulls` are the heads of open pull requests. Returns whether the use of any digest or tag is new.
     pub(crate) fn refresh(&mut self, pulls: &[PullHead]) -> Result<bool, Error> {
         let moved = self.branches.read_moved(pulls)?;
         let git = &self.branches.git;
         let checkouts = Checkouts::read(git)?;
-        let heads = unread_heads(git, &moved, &checkouts, &mut self.past_heads)?;
-        let past = self
-            .past
-            .read(git, heads, &self.config, RepositoryName::ThisRepository)?;
+        let past = read_past(&mut self.past, git, &moved, &checkouts, &self.config)?;
         self.branches
             .check_moved(&moved, &self.past.branch_formats)?;
         let mut is_new = self.read_trees(&checkouts)?;

@@ -44,6 +44,8 @@ use crate::{
 /// The facts from the configurations on the branches of a repository.
 #[derive(Default)]
 pub(super) struct BranchConfigurations {
+    /// The commits whose past was searched.
+    tips: BTreeSet<ObjectId>,
     pub(super) configs: Vec<Config>,
     /// The names that the `sources` of configurations give repositories.
     pub(super) mappings: BTreeSet<Mapping>,
@@ -74,14 +76,15 @@ const NAME_DISTANCE: usize = 8;
 type Contents = BTreeMap<Vec<u8>, BTreeSet<ObjectId>>;
 
 impl BranchConfigurations {
-    /// Searches the commits that `tips` reach in a repository.
+    /// Searches the commits that `tips` reach in a repository, unless an earlier call did.
     pub(super) fn read(
         &mut self,
         git: &Git,
-        tips: BTreeSet<ObjectId>,
+        mut tips: BTreeSet<ObjectId>,
         config: &Config,
         repository: RepositoryName<'_>,
     ) -> Result<ProtectionSet, Error> {
+        tips.retain(|tip| self.tips.insert(*tip));
         let tips: Vec<_> = tips.into_iter().collect();
         let mut files = Contents::new();
         history::each_blob(git, &tips, |path, blob| {
@@ -260,7 +263,7 @@ impl PinRules {
         });
         let (mut whole, mut buffer) = (Vec::new(), Vec::new());
         move |content| {
-            // Too many names for a search: every digest may be near one.
+            // This repository, or too many names for one expression.
             let Some(Ok(names)) = &names else {
                 return mentions(content, &mut buffer).map(Some);
             };

@@ -121,7 +121,7 @@ pub(crate) fn forge_with(fake: &Fake, backoff: Duration) -> ForgeRepository {
         login: token.git_login(&target.git_url()).unwrap(),
     };
     let forge = Forge::new(&target, token, settings, method, sign).unwrap();
-    // As for the runs in one clone, what one client fetched is there for the next.
+    // Like the runs in one clone, the clients share the fetched content.
     let directory = fake.store().repository.path().join("of-clients");
     with_content(forge, remote, directory, None)
 }

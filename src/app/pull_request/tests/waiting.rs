@@ -282,7 +282,7 @@ async fn conflict_without_files_counts_after_a_delay() {
     assert!(matches!(waited, Ok(WaitOutcome::Merged(..))), "{waited:?}");
     assert_eq!(
         count(&fake, "/info/refs?service=git-upload-pack"),
-        // A list: the commits are there.
+        // A list; the commits were fetched before.
         1,
         "{:#?}",
         fake.asked()

@@ -1,6 +1,6 @@
 //! The hold of a head beside its base, such as that of a pull request.
 
-use super::{HeldImage, Hold, Release};
+use super::{HeldImage, Hold};
 use crate::core::history::{Digests, History};
 
 impl History {
@@ -10,12 +10,14 @@ impl History {
         let mut hold = self.hold(digests, pinned);
         hold.is_shallow |= head.shallow;
         // A commit of the head with an override pins them on purpose.
-        let is_on_purpose = |release: &Release| {
-            let mut digests = digests.values();
-            digests.all(|digest| release.digests.contains(digest))
-                && !self.contains(&head.facts.commits[release.commit].id)
-        };
-        if hold.blind_spot.is_some() && head.releases.iter().any(is_on_purpose) {
+        let mut releases = head.releases.iter();
+        if hold.blind_spot.is_some()
+            && releases.any(|release| {
+                let mut digests = digests.values();
+                digests.all(|digest| release.digests.contains(digest))
+                    && !self.contains(&head.facts.commits[release.commit].id)
+            })
+        {
             hold.blind_spot = None;
         }
         for image in std::mem::take(&mut hold.held) {

@@ -62,11 +62,18 @@ fn adopted_paths(adopted: &[(&TargetFile, &Draft)]) -> String {
         let path = target.display_name();
         paths = format!("{paths} {}", shell(path));
         let directory = Path::new(path).parent().unwrap_or(Path::new(""));
-        // A repository that git cannot read has no commit either.
-        let git = Git::discover(target.directory()).ok().flatten();
-        let files = git.and_then(|git| git.uncommitted(&draft.files_with_pins).ok());
-        let files = files.unwrap_or_default().into_iter();
-        changed.extend(files.map(|file| directory.join(file.as_path())));
+        let files = &draft.files_with_pins;
+        let uncommitted = Git::discover(target.directory()).and_then(|git| match git {
+            Some(git) => git.uncommitted(files),
+            None => Ok(Vec::new()),
+        });
+        // Adding a file without changes does no harm.
+        let uncommitted = uncommitted.unwrap_or_else(|_| files.iter().collect());
+        changed.extend(
+            uncommitted
+                .iter()
+                .map(|file| directory.join(file.as_path())),
+        );
     }
     for file in changed {
         paths = format!("{paths} {}", shell(&file.to_string_lossy()));
