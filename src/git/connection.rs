@@ -35,11 +35,12 @@ const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Settings that override the configuration.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "protocol.version=2",
     "gc.auto=0",
     // References are also written without git.
     "init.defaultRefFormat=files",
+    "init.defaultObjectFormat=sha1",
     "maintenance.auto=false",
     "fetch.recurseSubmodules=false",
     // The identity must be configured, not derived from the name of the machine.
@@ -285,13 +286,7 @@ impl Git {
             source: None,
             connections: Connections::default(),
         };
-        let output = bare.run("init", &["-q", "--template="], None)?;
-        if output.code != Some(0) {
-            return Err(GitError::Failed {
-                command: "init",
-                message: server_message(&output.stderr),
-            });
-        }
+        bare.run_checked("init", &["-q", "--template="], None)?;
         Self::open(directory)
     }
 
@@ -489,7 +484,7 @@ pub(crate) fn server_message(stderr: &str) -> String {
     let lines: Vec<_> = stderr
         .lines()
         .map(str::trim)
-        .filter(|line| PREFIXES.iter().any(|prefix| line.starts_with(prefix)) && line.len() > 8)
+        .filter(|line| PREFIXES.iter().any(|prefix| line.starts_with(prefix)))
         .take(12)
         .collect();
     let text = if lines.is_empty() {
@@ -537,6 +532,8 @@ pub(crate) fn without_users(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
     use crate::base::http::FORGES;
 
@@ -668,6 +665,120 @@ mod tests {
         assert_eq!(ways(ssh, None, denied()), (way(ssh, false), None));
     }
 
+    /// A program that prints its arguments and its environment, in place of git.
+    fn printing(directory: &Path) -> Git {
+        let program = directory.join("git");
+        let script = "#!/bin/sh\n\
+            for last; do :; done\n\
+            case \" $* \" in *\" --get-url \"*) echo \"$last\"; exit;; esac\n\
+            printf '%s\\n' \"$@\"\n\
+            env\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let git = Git::init(directory).unwrap();
+        Git {
+            program: program.into(),
+            ..git
+        }
+    }
+
+    #[test]
+    fn connection_has_only_its_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        let (https, here) = ("https://git.example/a/b", "http://127.0.0.1:1/a/b");
+        let (promisor, lazy) = ("remote.repin-forge.promisor=true", "GIT_NO_LAZY_FETCH=1");
+        let limit = |url: &str| format!("http.{url}.lowSpeedTime=7");
+        let proxy = |url: &str| format!("http.{url}.proxy=");
+        let header = |url: &str| format!("http.{url}.extraHeader=");
+        let printed = |url: Option<&str>, is_mirror: bool, fetches_lazily: bool| {
+            let login = url.and_then(|url| Login::new(url, "x", "t").unwrap());
+            let remote = url.map(|url| Remote {
+                url: url.replace("://", "://ada@"),
+                login,
+            });
+            let connections = Connections {
+                stall_limit: Some(Duration::from_secs(7)),
+                ..Connections::default()
+            };
+            let git = Git {
+                source: remote.clone().filter(|_| is_mirror).map(Arc::new),
+                fetches_lazily,
+                ..printing(directory.path()).connecting_with(connections)
+            };
+            let output = git.run("fetch", &["x"], remote.as_ref()).unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (url, is_mirror, fetches_lazily, has, lacks) in [
+            (
+                Some(https),
+                false,
+                true,
+                vec![limit(https), header(https)],
+                vec![proxy(https), promisor.to_owned(), lazy.to_owned()],
+            ),
+            (
+                Some(https),
+                true,
+                false,
+                vec![limit(https), promisor.to_owned(), lazy.to_owned()],
+                vec![proxy(https)],
+            ),
+            (
+                Some(here),
+                true,
+                false,
+                vec![limit(here), proxy(here), header(here)],
+                Vec::new(),
+            ),
+            (
+                Some("/srv/a"),
+                false,
+                false,
+                vec![lazy.to_owned()],
+                vec![limit("/srv/a"), proxy("/srv/a"), header("/srv/a")],
+            ),
+            (
+                None,
+                true,
+                true,
+                vec![lazy.to_owned()],
+                vec![promisor.to_owned()],
+            ),
+        ] {
+            let lines = printed(url, is_mirror, fetches_lazily);
+            for setting in has {
+                assert!(lines.contains(&setting), "{setting} {lines:#?}");
+            }
+            for setting in lacks {
+                assert!(!lines.contains(&setting), "{setting} {lines:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn login_of_another_server_is_sent_to_its_own() {
+        let mut git = Command::new("git");
+        let login = Login::new("https://h/", "x", "t").unwrap().unwrap();
+        login.add_to(&mut git, "https://h.example/a");
+        let args: Vec<_> = git.get_args().map(|arg| arg.to_string_lossy()).collect();
+        assert!(
+            args.contains(&"http.https://h/.extraHeader=".into()),
+            "{args:?}"
+        );
+        let remote = Remote {
+            url: "https://h/a".to_owned(),
+            login: None,
+        };
+        assert!(remote.with_login(None).is_none());
+        let named = remote.with_login(Some(login)).unwrap();
+        assert!(
+            named
+                .login
+                .is_some_and(|login| login.server == "https://h/")
+        );
+    }
+
     #[test]
     fn deadline_limits_the_time_of_git() {
         let seconds = Duration::from_secs;
@@ -699,6 +810,8 @@ mod tests {
             "remote: Permission to a/b denied; fatal: unable to access 'https://***@h/x' (https://***@h)"
         );
         assert_eq!(server_message("usage: git x\nmore"), "usage: git x");
+        // The lines of a banner may be empty.
+        assert_eq!(server_message("remote: \nfatal: x\n"), "fatal: x");
         assert_eq!(without_users("a@b https://h/x@y"), "a@b https://h/x@y");
     }
 

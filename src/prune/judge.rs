@@ -309,17 +309,25 @@ impl<'l> Protections<'l> {
         nodes.chain(self.referrers.keys()).copied()
     }
 
-    /// Protects the direct and indirect parents of the digests that are pinned or mentioned, and returns
+    /// Protects the direct and indirect parents and subjects of the digests that are pinned or mentioned, and returns
     /// them.
     ///
     /// The garbage collection of a registry may delete a manifest without a tag as soon as no index
-    /// contains it.
+    /// contains it, or its subject is gone.
     fn add_parents(&mut self, protection: ImageProtection<'_>) -> Vec<Digest> {
         // Sorted, so that the reasons are the same in each run.
-        let mut parents: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        let mut parents: BTreeMap<Digest, BTreeMap<Digest, KeepReason>> = BTreeMap::new();
         for (digest, node) in &self.listing.nodes {
             for child in &node.children {
-                parents.entry(child.digest).or_default().push(*digest);
+                let of_child = parents.entry(child.digest).or_default();
+                of_child.insert(*digest, KeepReason::Parent(child.digest));
+            }
+        }
+        for (subject, indexes) in &self.referrers {
+            for index in indexes {
+                let referrer = self.listing.versions[*index].digest;
+                let of_referrer = parents.entry(referrer).or_default();
+                of_referrer.insert(*subject, KeepReason::Subject(referrer));
             }
         }
         let mut pending: Vec<Digest> = parents.keys().copied().collect();
@@ -327,11 +335,9 @@ impl<'l> Protections<'l> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(digest) = pending.pop() {
-            for parent in parents.get(&digest).into_iter().flatten() {
+            for (parent, reason) in parents.get(&digest).into_iter().flatten() {
                 if let Some(index) = self.indexes.get(parent) {
-                    self.reasons
-                        .entry(*index)
-                        .or_insert(KeepReason::Parent(digest));
+                    self.reasons.entry(*index).or_insert_with(|| reason.clone());
                 }
                 if seen.insert(*parent) {
                     found.push(*parent);

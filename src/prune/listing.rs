@@ -306,6 +306,8 @@ pub(crate) enum KeepReason {
     IndexEntry(Digest),
     /// It is an index that contains this digest, which is pinned or mentioned.
     Parent(Digest),
+    /// This digest, which is pinned or mentioned, is attached to it.
+    Subject(Digest),
     /// It is a signature or an attestation of a protected version.
     Referrer(Digest),
     /// It has pending tags, but this tag is not pending.
@@ -339,6 +341,7 @@ impl KeepReason {
             Self::Tag(_, TagReason::CommitId) => Some("by the default of prune.protect".to_owned()),
             Self::IndexEntry(parent) => Some(format!("in the index {parent}")),
             Self::Parent(entry) => Some(format!("around {entry}")),
+            Self::Subject(referrer) => Some(format!("the subject of {referrer}")),
             Self::Referrer(subject) => Some(format!("attached to {subject}")),
             Self::Tag(_, TagReason::NotPending)
             | Self::OtherTag(_)
@@ -392,6 +395,10 @@ impl fmt::Display for KeepReason {
             Self::Tag(tag, reason) => write!(f, "{tag} {reason}"),
             Self::IndexEntry(parent) => write!(f, "part of the index {parent}, which is kept"),
             Self::Parent(entry) => write!(f, "contains {entry}, which is in use by its digest"),
+            Self::Subject(referrer) => write!(
+                f,
+                "is the subject of {referrer}, which is in use by its digest"
+            ),
             Self::Referrer(target) => write!(f, "belongs to {target}, which is kept"),
             Self::OtherTag(tag) => write!(
                 f,

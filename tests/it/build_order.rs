@@ -732,6 +732,8 @@ fn git_fetches_private_source_once_with_its_token() {
     let document = promote(&world, early, &[]).exits(3).json();
     assert!(!document.to_string().contains(TOKEN));
     let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
+    let formats = "[init]\n\tdefaultObjectFormat = sha256\n\tdefaultRefFormat = reftable\n";
+    world.write("no-home/.gitconfig", formats);
     let document = promote(&world, early, &[]).exits(1).json();
     assert_eq!(status_and_item(&document), expected("fail", "source"));
     // The order of the list and that of the selected build need one fetch, and no comparison by the forge.

@@ -17,6 +17,7 @@ const TO_A: [&str; 5] = ["rollback", "--to", REV_A, "--format", "json"];
 /// The pins before the first promotion.
 const FIRST: &str = "dddddddddddddddddddddddddddddddddddddddd";
 const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
+const CHECK: [&str; 4] = ["check", "--remote", "--format", "json"];
 
 fn title(revision: &str) -> String {
     format!("promote: test images @{revision}")
@@ -414,6 +415,15 @@ fn without_a_remote_head_holds_its_rollbacks() {
         .exits(0)
         .json();
     assert_eq!(details(&document, "rolled_back", "pass").len(), 1);
+    let document = world.run(&CHECK).json();
+    assert_eq!(details(&document, "rolled_back", "pass").len(), 1);
+    world.pin(REV_B);
+    let document = world.run(&CHECK).exits(1).json();
+    assert!(
+        failed(&document).contains(&"rolled_back".to_owned()),
+        "{document}"
+    );
+    world.git(&["checkout", "-q", "."]);
     // That branch has no promoted set, so no set is available for rollback.
     let document = world.run(&TO_A).exits(3).json();
     assert!(
@@ -463,6 +473,9 @@ fn without_history_both_checks_warn_everywhere() {
             let warned = details(&document, code, "warn");
             assert!(warned.len() == 1 && warned[0].contains(why), "{document}");
         }
+        let checked = world.run_with(&CHECK, &env).json();
+        let warned = details(&checked, "rolled_back", "warn");
+        assert!(warned.len() == 1 && warned[0].contains(why), "{checked}");
         let body = document["body"].as_str().unwrap();
         let ran = world
             .run_with(&["promote", "--revision", REV_B], &env)
@@ -1065,11 +1078,17 @@ fn unreadable_commit_never_hides_a_rollback() {
         let args = ["promote", "--revision", revision, "--format", "json"];
         let document = world.run(&args).exits(1).json();
         assert_eq!(failed(&document), ["rolled_back"], "{document}");
-        let detail = &details(&document, "rolled_back", "fail")[0];
+        let failures = details(&document, "rolled_back", "fail");
+        let mut named = failures.iter();
         assert!(
-            detail.contains(&commit) && detail.contains("repin.yaml:"),
-            "{detail}"
+            named.any(|detail| detail.contains(&commit) && detail.contains("repin.yaml:")),
+            "{failures:?}"
         );
+        // The mended commit returned from A to B.
+        let is_held = failures
+            .iter()
+            .any(|detail| detail.contains("was rolled back"));
+        assert_eq!(is_held, revision == REV_A, "{failures:?}");
         // The pass that ignores that commit is missing.
         assert_eq!(details(&document, "rolled_back", "pass").len(), 0);
         let refused = world.run(&["promote", "--revision", revision]).exits(1);

@@ -370,21 +370,28 @@ fn check_refuses_a_head_with_held_digests() {
 
 #[test]
 fn rollback_with_a_removed_configuration_counts() {
-    let mut world = world();
-    world.build(REV_C);
-    let world = world.with_git();
-    world.promoted(REV_A);
-    world.promoted(REV_B);
-    let text = world.read("repin.yaml");
-    fs::remove_file(world.path("repin.yaml")).unwrap();
-    world.pin(REV_A);
-    world.commit("remove");
-    world.write("repin.yaml", text);
-    world.commit("restore");
-    world.push();
-    assert!(is_refused(&world, REV_B, &[]));
-    passes(&world, REV_C, &[]);
-    is_refused_head(&world, "by hand", &|world| pin_by_hand(world, "by hand"));
+    for is_removed in [true, false] {
+        let mut world = world();
+        world.build(REV_C);
+        let world = world.with_git();
+        world.promoted(REV_A);
+        world.promoted(REV_B);
+        let text = world.read("repin.yaml");
+        if is_removed {
+            fs::remove_file(world.path("repin.yaml")).unwrap();
+        } else {
+            let image = "  fix: { repository: ghcr.io/acme/fix, pins: 2 }\n";
+            world.replace("repin.yaml", image, "");
+        }
+        world.pin(REV_A);
+        world.commit("remove");
+        world.write("repin.yaml", text);
+        world.commit("restore");
+        world.push();
+        assert!(is_refused(&world, REV_B, &[]), "{is_removed}");
+        passes(&world, REV_C, &[]);
+        is_refused_head(&world, "by hand", &|world| pin_by_hand(world, "by hand"));
+    }
 }
 
 #[test]
@@ -418,7 +425,13 @@ fn change_after_an_unreadable_commit_is_refused() {
                 world.commit(&title("promote", revision));
             });
             let detail = &details(&document, CODE, "fail")[0];
-            assert!(detail.contains("cannot read commit"), "{detail}");
+            // The correction shows that the pins returned from B to A.
+            let expected = if is_corrected && revision == REV_B {
+                "was rolled back by"
+            } else {
+                "cannot read commit"
+            };
+            assert!(detail.contains(expected), "{detail}");
         }
         let forced = format!(
             "{}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",
@@ -502,6 +515,24 @@ fn change_of_the_branch_does_not_end_a_hold() {
         world.commit("select the default branch");
     });
     assert_eq!(code, 0, "{document}");
+}
+
+#[test]
+fn rollback_on_the_target_of_a_pull_request_counts() {
+    let world = rolled_back();
+    // Only the release branch has the rollback; no configuration selects a branch.
+    world.git(&["push", "-q", "origin", "HEAD:refs/heads/release"]);
+    world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/main"]);
+    world.git(&["fetch", "-q"]);
+    world.git(&["checkout", "-q", "-B", "topic", "origin/release"]);
+    pin_by_hand(&world, "by hand");
+    let args = ["check", "--remote", "--format", "json"];
+    for (target, exit) in [("release", 1), ("main", 0)] {
+        let environment = [("GITHUB_BASE_REF", target)];
+        let document = world.run_with(&args, &environment).exits(exit).json();
+        let is_failed = failed(&document).contains(&CODE.to_owned());
+        assert_eq!(is_failed, exit == 1, "{target} {document}");
+    }
 }
 
 #[test]

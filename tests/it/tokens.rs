@@ -290,7 +290,8 @@ fn settings_of_the_user_lead_to_no_other_server() {
     let (forge, other) = (fake.server.url(), format!("http://{}", thief.host()));
     let settings = format!(
         "[url \"{other}/acme/flows.git\"]\n\tinsteadOf = {forge}/acme/flows.git\n\tpushInsteadOf = {forge}/acme/flows.git\n\
-         [http \"{forge}/\"]\n\tfollowRedirects = true\n"
+         [http \"{forge}/\"]\n\tfollowRedirects = true\n\
+         [init]\n\tdefaultObjectFormat = sha256\n\tdefaultRefFormat = reftable\n"
     );
     world.write("user.gitconfig", &settings);
     let path = world.path("user.gitconfig");

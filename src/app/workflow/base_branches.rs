@@ -93,7 +93,12 @@ impl BaseBranches {
             clone: clone.clone(),
             _head: forge.as_ref().map(|forge| forge.head.clone()),
         };
-        bases.promoted = bases.add_choices(config, targets, &source);
+        if source.selected(keys).is_empty() {
+            // Without a choice, its own history counts.
+            bases.promoted.clone_from(&targets);
+        }
+        let by_target = bases.add_choices(config, targets, &source);
+        bases.promoted.extend(by_target);
         let by_default = bases.add_choices(config, defaults, &source);
         if !bases.selects_itself(config, &source) {
             bases.promoted.extend(by_default);

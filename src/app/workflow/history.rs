@@ -348,26 +348,18 @@ impl SiteHistory {
             .to_owned())
     }
 
-    /// The hold of the digests that the files pin, compared with the branch and the commits up to `HEAD`;
-    /// `None` without a promoted branch. `promoted`: the branches that count before the change of the work tree.
+    /// The hold of the digests that the files pin, compared with the branch and the commits up to `HEAD`.
+    /// `promoted`: the branches that count before the change of the work tree.
     pub(crate) fn hold_of_head(
         &self,
         config: &Config,
         digests: &Digests,
         promoted: &[Branch],
         services: &Services,
-    ) -> Result<Option<Hold>, Error> {
-        let commits = match &self.commits {
-            Ok(commits) => commits,
-            Err(error) if checks::no_history_reason(error).is_some() => return Ok(None),
-            Err(error) => return Err(Error::from(error)),
-        };
-        let Origin::Clone {
-            git,
-            role: BranchRole::Promoted,
-        } = &commits.origin
-        else {
-            return Ok(None);
+    ) -> Result<Hold, Error> {
+        let base = self.promoted_or_local()?;
+        let Some(git) = self.git() else {
+            return Ok(base.hold(digests, digests));
         };
         let read = |branch: &Branch| {
             let history = read_branch(git, config, branch, HoldScope::All, services);
@@ -388,7 +380,6 @@ impl SiteHistory {
             let head = git.head().map_err(|error| Error::from(&error))?;
             Ok(base.hold_of_head(&read(&head)?, digests, &pinned))
         };
-        let base = &commits.history;
         let mut hold = hold_beside(base)?;
         for branch in promoted {
             if hold.is_held() || branch.tip == base.branch.tip {
@@ -401,7 +392,7 @@ impl SiteHistory {
             }
             hold.is_shallow = is_shallow;
         }
-        Ok(Some(hold))
+        Ok(hold)
     }
 
     /// The history, like [`Self::promoted_or_local`]; `None` if there is none.

@@ -118,10 +118,7 @@ impl UnknownFact<'_> {
 /// Checks that history is available and complete enough to show the holds of digests.
 pub(super) fn check_history_of_holds(facts: &HistoryFacts<'_>, overrides: Overrides) -> Vec<Check> {
     match facts {
-        HistoryFacts::Absent(reason) => {
-            let detail = format!("cannot determine whether this set was rolled back: {reason}");
-            vec![Check::new(Code::ROLLED_BACK, Status::Warn, detail)]
-        }
+        HistoryFacts::Absent(reason) => vec![unknown_hold(reason)],
         HistoryFacts::Known {
             blind_spot: Some(unreadable),
             extent,
@@ -129,6 +126,12 @@ pub(super) fn check_history_of_holds(facts: &HistoryFacts<'_>, overrides: Overri
         } => vec![check_unreadable(unreadable, overrides.rolled_back, *extent)],
         HistoryFacts::Known { .. } => Vec::new(),
     }
+}
+
+/// The check of a set without a history, for this reason.
+pub(crate) fn unknown_hold(reason: &str) -> Check {
+    let detail = format!("cannot determine whether this set was rolled back: {reason}");
+    Check::new(Code::ROLLED_BACK, Status::Warn, detail)
 }
 
 /// Checks a commit with unknown content: it may have promoted the set and rolled it back.

@@ -34,7 +34,7 @@ pub(crate) use contents::{ContractFile, Enforcement, Standard, check_contents};
 pub(crate) use freshness::{RehearsalVerdict, judge_rehearsal};
 pub(crate) use history::{
     Extent, HistoryFacts, Overrides, check_pinned_hold, current_digests, no_history_reason,
-    shallow_error,
+    shallow_error, unknown_hold,
 };
 pub(crate) use outside::{
     check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,

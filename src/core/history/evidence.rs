@@ -27,8 +27,10 @@ use crate::{
 /// commit is evidence for the merge only if the merge pins its set.
 pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::with_capacity(commits.len());
+    let is_evidence: Vec<bool> = (commits.iter().zip(&found.has_changed))
+        .map(|(commit, has_changed)| *has_changed || commit.added.is_some())
+        .collect();
     for (index, commit) in commits.iter().enumerate() {
-        let is_evidence = found.has_changed[index] || commit.added.is_some();
         let set = found.by_commit[index];
         let mut others = graph.other_parents(index).iter();
         points.push(Point {
@@ -39,7 +41,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
             has_changed_files: found.has_changed_files[index],
             config: commit.config,
             has_merged_override: false,
-            claims: if is_evidence {
+            claims: if is_evidence[index] {
                 commit.claims.clone()
             } else {
                 Claims::default()
@@ -48,27 +50,43 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         });
     }
     for (merge, merged) in graph.line.iter().zip(&graph.merged) {
-        if !found.has_changed[*merge] && commits[*merge].added.is_none() {
+        if !is_evidence[*merge] {
             continue;
         }
         let mut claims = points[*merge].claims.clone();
-        let mut has_merged_override = false;
         for commit in merged {
             let (point, merge) = (&points[*commit], &points[*merge]);
             let set_of = |point: &Point| point.set.map(|set| &found.distinct[set]);
             if is_pinned(set_of(point), set_of(merge)) {
                 claims.extend(&point.claims);
             }
-            // An override counts for images that have another name and repository now.
-            if point.claims.is_override && is_pinned(point.slots.as_ref(), merge.slots.as_ref()) {
-                has_merged_override = true;
-            }
         }
         points[*merge].claims = claims;
-        points[*merge].has_merged_override = has_merged_override;
     }
+    find_merged_overrides(graph, &is_evidence, &mut points);
     record_by_correction(graph, commits, &mut points);
     points
+}
+
+/// Finds the merges that bring in an override for digests that they pin. It counts for images that have another name and
+/// repository now.
+fn find_merged_overrides(graph: &Graph, is_evidence: &[bool], points: &mut [Point]) {
+    for commit in 0..points.len() {
+        if !points[commit].claims.is_override {
+            continue;
+        }
+        let is_descendant = graph.descendants(commit);
+        for merge in 0..points.len() {
+            let first = graph.first_parent(merge);
+            if is_descendant[merge]
+                && first.is_none_or(|first| first != commit && !is_descendant[first])
+                && is_evidence[merge]
+                && is_pinned(points[commit].slots.as_ref(), points[merge].slots.as_ref())
+            {
+                points[merge].has_merged_override = true;
+            }
+        }
+    }
 }
 
 /// Before the set is recorded, a correction of its configuration may record it.
@@ -197,8 +215,8 @@ mod tests {
         oci::{Digest, Pattern},
     };
 
-    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `-` has no pins, and
-    /// `+a` adds the configuration.
+    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `a@A!` on purpose, `-` has no pins,
+    /// and `+a` adds the configuration.
     fn points(commits: &[(&str, &[usize])]) -> Vec<Point> {
         let pattern = Pattern::parse(".").unwrap();
         let (mut all_parents, mut read) = (Vec::new(), Vec::new());
@@ -217,12 +235,16 @@ mod tests {
             found.has_changed.push(old != Some(number));
             found.by_commit.push(Some(number));
             found.has_changed_files.push(true);
-            found.slots_by_commit.push(None);
+            found
+                .slots_by_commit
+                .push(Some(found.distinct[number].clone()));
             all_parents.push(Parents {
                 first: parents.first().map(|parent| id(*parent)),
                 others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
             });
             let mut claims = Claims::default();
+            claims.is_override = claim.ends_with('!');
+            let claim = claim.trim_end_matches('!');
             claims.revisions.extend(pattern.revision(claim));
             read.push(Commit {
                 id: id(read.len()),
@@ -267,6 +289,27 @@ mod tests {
         let commits: [(&str, &[usize]); 4] =
             [("a@A", &[]), ("-@C", &[0]), ("b@B", &[1]), ("b", &[0, 2])];
         assert_eq!(last_claims(&commits), ["B"]);
+    }
+
+    #[test]
+    fn merge_brings_in_an_override_for_its_digests() {
+        for (merge, first, brings) in [("b", "c", true), ("c", "c", false), ("b", "b", false)] {
+            let own: [(&str, &[usize]); 4] = [
+                ("a@A", &[]),
+                ("b@B!", &[0]),
+                (first, &[0]),
+                (merge, &[2, 1]),
+            ];
+            let on_line = points(&own);
+            // On a side line, too, and only in the first merge.
+            let further: [(&str, &[usize]); 2] = [("d", &[0]), ("b", &[4, 3])];
+            let beside = points(&[&own[..], &further].concat());
+            for points in [&on_line, &beside] {
+                assert_eq!(points[3].has_merged_override, brings, "{merge} {first}");
+            }
+            assert!(beside[5].has_merged_override);
+            assert!(!points(&own[..3])[2].has_merged_override);
+        }
     }
 
     #[test]

@@ -137,6 +137,16 @@ impl Graph {
         self.descendants(commit)[other]
     }
 
+    /// Whether a merge brought a commit in: only its parents except the first reach it.
+    pub(super) fn is_merged_by(&self, commit: usize, merge: usize) -> bool {
+        if self.is_on_line(merge) {
+            return self.positions[commit] == self.positions[merge] && commit != merge;
+        }
+        let first = self.nodes[merge].first;
+        self.is_ancestor(commit, merge)
+            && first.is_none_or(|first| commit != first && !self.is_ancestor(commit, first))
+    }
+
     /// Whether each commit has this one as an ancestor.
     pub(super) fn descendants(&self, commit: usize) -> Vec<bool> {
         let mut children = vec![Vec::new(); self.nodes.len()];

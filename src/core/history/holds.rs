@@ -3,8 +3,8 @@
 //! They are found by a pure function: the digests of each image at each commit in, undone digests out.
 //!
 //! A commit undoes digests if it changes a pinned file and returns an image to a digest that the image had
-//! before: those that the image had since. A merge of the line also undoes the newer digests of another
-//! parent, if it keeps the older digest. Neither the title nor the names of the image matter. A commit with
+//! before: those that the image had since. A merge also undoes the newer digests of another parent, if it
+//! keeps the older digest. Neither the title nor the names of the image matter. A commit with
 //! the trailer `Repin-Override` undoes nothing. Before the first commit that records the set, a change is
 //! neither a promotion nor a rollback.
 //!
@@ -79,7 +79,7 @@ enum HoldUndo {
 struct HoldFold<'a> {
     graph: &'a Graph,
     points: &'a [Point],
-    /// The merges of the line, by their parents except the first.
+    /// The merges, by their parents except the first.
     merges: HashMap<usize, Vec<usize>>,
     /// The digests of each slot, in the order in which they became current.
     slots: Vec<Vec<State>>,
@@ -98,9 +98,9 @@ pub(super) fn find_holds(
     is_truncated: bool,
 ) -> SetHolds {
     let mut merges: HashMap<usize, Vec<usize>> = HashMap::new();
-    for merge in &graph.line {
-        for parent in graph.other_parents(*merge) {
-            merges.entry(*parent).or_default().push(*merge);
+    for merge in 0..points.len() {
+        for parent in graph.other_parents(merge) {
+            merges.entry(*parent).or_default().push(merge);
         }
     }
     let mut fold = HoldFold {
@@ -131,9 +131,7 @@ impl Fold for HoldFold<'_> {
             return;
         };
         let parent = self.graph.first_parent(commit);
-        // The files may have changed while the configuration was removed.
-        let is_back = parent.is_some_and(|parent| points[parent].config == ConfigState::Removed);
-        let is_evidence = self.is_recorded(commit) && (point.has_changed_files || is_back);
+        let can_undo = self.is_recorded(commit) && !point.is_override();
         self.continue_vanished(pinned, parent);
         let mut returned = Vec::new();
         for (slot, digests) in pinned.0.iter().enumerate() {
@@ -147,7 +145,9 @@ impl Fold for HoldFold<'_> {
             if self.had(slot, digests) {
                 returned.push(digests);
             }
-            if is_evidence && !point.is_override() {
+            // The files may have changed while no configuration showed this image.
+            let is_back = parent.is_some_and(|parent| !points[parent].shows(slot));
+            if can_undo && (point.has_changed_files || is_back) {
                 self.undo_since(slot, pinned, commit, &|_| true);
             }
             self.push(slot, digests.clone(), is_agreed, commit);
@@ -295,12 +295,11 @@ impl HoldFold<'_> {
             return;
         }
         let graph = self.graph;
-        let position = graph.positions[merge];
-        let is_merged =
-            |commit: usize| graph.positions[commit] == position && !graph.is_on_line(commit);
         self.continue_vanished(pinned, Some(parent));
         for slot in 0..self.slots.len() {
-            self.undo_since(slot, pinned, merge, &is_merged);
+            self.undo_since(slot, pinned, merge, &|commit| {
+                graph.is_merged_by(commit, merge)
+            });
         }
     }
 

@@ -387,6 +387,12 @@ impl Point {
         !self.claims.revisions.is_empty() || !self.claims.rolled_back.is_empty()
     }
 
+    /// Whether the configuration of the commit shows what a slot pins.
+    pub(super) fn shows(&self, slot: usize) -> bool {
+        let slots = self.slots.iter().flat_map(|slots| slots.0.get(slot));
+        self.config != ConfigState::Removed && slots.into_iter().any(|digests| !digests.is_empty())
+    }
+
     /// Whether the commit promotes digests that may be held, on purpose.
     pub(super) fn is_override(&self) -> bool {
         self.claims.is_override || self.has_merged_override

@@ -281,6 +281,24 @@ fn referrers_of_protected_versions_are_protected() {
 }
 
 #[test]
+fn subject_of_a_pinned_artifact_stays() {
+    let mut package = Package::new()
+        .version("image", &["pending-image"], Some(30))
+        .version("sbom", &[], Some(30))
+        .version("leaf", &["pending-leaf"], Some(30))
+        .index("image", &[("leaf", false)]);
+    let sbom = Node {
+        children: Vec::new(),
+        subject: Some(digest("image")),
+        config: None,
+    };
+    package.0.nodes.insert(digest("sbom"), sbom);
+    assert_eq!(package.deletable(&["image", "leaf"]), ["image", "leaf"]);
+    package.1.digests.extend([in_history("sbom")]);
+    assert_eq!(package.deletable(&["image", "leaf"]), [] as [&str; 0]);
+}
+
+#[test]
 fn pinned_digest_without_a_version_protects_its_parts() {
     let mut package = Package::new()
         .version("leaf", &["pending-leaf"], Some(30))

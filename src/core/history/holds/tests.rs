@@ -116,6 +116,18 @@ fn change_of_the_rules_undoes_nothing() {
 }
 
 #[test]
+fn files_may_change_while_no_configuration_shows_them() {
+    let line = |hidden: &str| {
+        let commits = ["a@A", "b@B", hidden, "a"];
+        let mut facts = facts_of(&commits, Graph::linear(4), ".", false);
+        facts.points[3].has_changed_files = false;
+        held(&from_facts(facts, "."))
+    };
+    // An image without pins, a commit that cannot be read, and one that shows the pins.
+    assert_eq!(["-", "?", "?a", "b"].map(line), ["b", "b", "b", "-"]);
+}
+
+#[test]
 fn commits_after_the_removal_of_the_configuration_do_not_count() {
     let line = |config| {
         let commits = ["a@A", "b@B", "a"];
@@ -160,6 +172,40 @@ fn merges_undo_the_newer_digests_of_a_parent() {
         (
             &[("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("b", &[2, 1])],
             "-",
+        ),
+        // The same after another foxtrot merge.
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("a", &[0]),
+                ("a", &[2, 1]),
+                ("a", &[0]),
+                ("a", &[4, 3]),
+            ],
+            "b",
+        ),
+        // A branch that takes the newer set of the line, and one that drops it.
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("a", &[0]),
+                ("b", &[2, 1]),
+                ("b", &[1, 3]),
+            ],
+            "-",
+        ),
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("a", &[0]),
+                ("a", &[2, 1]),
+                ("c@C", &[1]),
+                ("c", &[4, 3]),
+            ],
+            "b",
         ),
         // A rollback of the line is still one after a foxtrot merge.
         (

@@ -164,6 +164,13 @@ impl<'h> Branch<'h> {
         is_reached[older]
     }
 
+    /// Whether a merge reaches a commit, and its first parent does not.
+    fn is_merged_by(&self, commit: usize, merge: usize) -> bool {
+        let first = self.commits[merge].parents.first();
+        self.is_ancestor(commit, merge)
+            && first.is_some_and(|first| commit != *first && !self.is_ancestor(commit, *first))
+    }
+
     /// The path of every configuration that a commit has.
     fn paths(&self) -> BTreeSet<&'h String> {
         let trees = self.reachable().map(|commit| &self.commits[commit].tree);
@@ -623,28 +630,22 @@ impl<'h> Branch<'h> {
                     continue;
                 }
                 let mut newer: Vec<&Bytes> = Vec::new();
-                // The files may have changed while the configuration was removed.
-                let is_back = parents
-                    .first()
-                    .is_some_and(|parent| self.is_removed(set, *parent));
+                // The files may have changed while no configuration showed this image.
+                let is_back = parents.first().is_some_and(|parent| {
+                    self.is_removed(set, *parent) || !set.pins[*parent].contains_key(image)
+                });
                 if is_changed && (self.changes_file(set, commit) || is_back) {
                     newer.extend(since(&past, digests).iter().flat_map(|(newer, _)| newer));
                 }
-                let merged = if self.is_on_line(commit) {
-                    parents.get(1..)
-                } else {
-                    None
-                };
-                let others: Vec<_> = merged.into_iter().flatten().collect();
+                let others = parents.get(1..).into_iter().flatten();
                 let pasts: Vec<_> = others
-                    .into_iter()
                     .filter(|other| !self.is_removed(set, **other))
                     .map(|other| self.past(set, Some(*other), *image))
                     .collect();
                 for past in &pasts {
-                    let own = since(past, digests).iter().filter(|(_, newer)| {
-                        self.positions[*newer] == position && !self.is_on_line(*newer)
-                    });
+                    let own = since(past, digests)
+                        .iter()
+                        .filter(|(_, newer)| self.is_merged_by(*newer, commit));
                     newer.extend(own.flat_map(|(newer, _)| newer));
                 }
                 newer.retain(|bytes| !pins.values().flatten().any(|pinned| pinned == *bytes));
@@ -659,20 +660,16 @@ impl<'h> Branch<'h> {
         holds
     }
 
-    /// Whether a merge of the line brought in a promotion on purpose of the digests that it pins.
+    /// Whether a merge brought in a promotion on purpose of the digests that it pins.
     fn merges_override(&self, set: &Set<'h>, merge: usize, pins: &Pins) -> bool {
-        let is_merged = |commit: usize| {
-            self.positions[commit] == self.positions[merge] && !self.is_on_line(commit)
-        };
         let is_part = |commit: usize| {
             let merged = &set.pins[commit];
             let mut images = merged.iter();
             !merged.is_empty() && images.all(|(image, digests)| pins.get(image) == Some(digests))
         };
-        self.is_on_line(merge)
-            && self.is_evidence(set, merge)
+        self.is_evidence(set, merge)
             && self.reachable().any(|commit| {
-                is_merged(commit)
+                self.is_merged_by(commit, merge)
                     && self.is_evidence(set, commit)
                     && self.record(set, commit).is_override
                     && is_part(commit)

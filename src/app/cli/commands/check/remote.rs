@@ -87,7 +87,7 @@ pub(super) fn check_remote(
     checks.extend(stages);
     errors.extend(unknown_stages);
     match check_hold(config, found, revision.as_ref(), &history, bases, cx) {
-        Ok(check) => checks.extend(check),
+        Ok(check) => checks.push(check),
         Err(error) => errors.push(error),
     }
     // An error is reported once.
@@ -166,14 +166,16 @@ fn check_hold(
     history: &SiteHistory,
     bases: &Bases,
     cx: &Context,
-) -> Result<Option<Check>, Error> {
+) -> Result<Check, Error> {
+    if let Some(reason) = history.absence() {
+        return Ok(checks::unknown_hold(&reason));
+    }
     let digests = checks::current_digests(config, found);
     // Unknown base branches are reported with the policy.
     let bases = bases.as_ref().ok().and_then(Option::as_ref);
     let promoted = bases.map_or(&[][..], |bases| &bases.promoted);
     let hold = history.hold_of_head(config, &digests, promoted, &cx.services)?;
-    hold.map(|hold| checks::check_pinned_hold(config, revision, &hold))
-        .transpose()
+    checks::check_pinned_hold(config, revision, &hold)
 }
 
 /// Checks the stages of the pinned set, unless it is current on every branch that may be the base.
