@@ -380,7 +380,7 @@ impl Git {
             git.arg("-c")
                 .arg(format!("http.{url}.lowSpeedTime={seconds}"));
         }
-        if let Some(remote) = remote.filter(|remote| is_local && remote.url.starts_with("http")) {
+        if let Some(remote) = remote.filter(|_| is_local) {
             // Like requests: a proxy would read the token, and has another loopback.
             let url = without_user(&remote.url);
             git.arg("-c").arg(format!("http.{url}.proxy="));
@@ -700,8 +700,12 @@ mod tests {
                 stall_limit: Some(Duration::from_secs(7)),
                 ..Connections::default()
             };
+            let source = Remote {
+                url: https.to_owned(),
+                login: None,
+            };
             let git = Git {
-                source: remote.clone().filter(|_| is_mirror).map(Arc::new),
+                source: is_mirror.then(|| Arc::new(source)),
                 fetches_lazily,
                 ..printing(directory.path()).connecting_with(connections)
             };

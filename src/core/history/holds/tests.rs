@@ -185,6 +185,18 @@ fn merges_undo_the_newer_digests_of_a_parent() {
             ],
             "b",
         ),
+        // Both parents have the newer set, which was replaced on purpose.
+        (
+            &[
+                ("a@A", &[]),
+                ("b@B", &[0]),
+                ("a!A+", &[1]),
+                ("a", &[2, 1]),
+                ("a", &[0]),
+                ("a", &[4, 3]),
+            ],
+            "-",
+        ),
         // A branch that takes the newer set of the line, and one that drops it.
         (
             &[
