@@ -665,14 +665,15 @@ mod tests {
         assert_eq!(ways(ssh, None, denied()), (way(ssh, false), None));
     }
 
-    /// A program that prints its arguments and its environment, in place of git.
-    fn printing(directory: &Path) -> Git {
+    /// A program in place of git, which knows the URL of each remote.
+    fn replaced(directory: &Path, script: &str) -> Git {
         let program = directory.join("git");
-        let script = "#!/bin/sh\n\
-            for last; do :; done\n\
-            case \" $* \" in *\" --get-url \"*) echo \"$last\"; exit;; esac\n\
-            printf '%s\\n' \"$@\"\n\
-            env\n";
+        let script = format!(
+            "#!/bin/sh\n\
+             for last; do :; done\n\
+             case \" $* \" in *\" --get-url \"*) echo \"$last\"; exit;; esac\n\
+             {script}"
+        );
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let git = Git::init(directory).unwrap();
@@ -707,7 +708,8 @@ mod tests {
             let git = Git {
                 source: is_mirror.then(|| Arc::new(source)),
                 fetches_lazily,
-                ..printing(directory.path()).connecting_with(connections)
+                ..replaced(directory.path(), "printf '%s\\n' \"$@\"\nenv\n")
+                    .connecting_with(connections)
             };
             let output = git.run("fetch", &["x"], remote.as_ref()).unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
@@ -758,6 +760,24 @@ mod tests {
                 assert!(!lines.contains(&setting), "{setting} {lines:#?}");
             }
         }
+    }
+
+    #[test]
+    fn git_without_an_end_is_stopped() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = replaced(directory.path(), "exec sleep 600\n");
+        let connections = Connections {
+            stall_limit: Some(Duration::from_secs(1)),
+            deadline: Some(SharedDeadline::new(Duration::ZERO, "--deadline")),
+            authorities: None,
+        };
+        let remote = Remote {
+            url: "/srv/a".to_owned(),
+            login: None,
+        };
+        let git = git.connecting_with(connections);
+        let result = git.run("fetch", &["x"], Some(&remote));
+        assert!(matches!(result, Err(GitError::Late { seconds: 1, .. })));
     }
 
     #[test]
