@@ -242,10 +242,12 @@ mod tests {
                 first: parents.first().map(|parent| id(*parent)),
                 others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
             });
-            let mut claims = Claims::default();
-            claims.is_override = claim.ends_with('!');
-            let claim = claim.trim_end_matches('!');
-            claims.revisions.extend(pattern.revision(claim));
+            let revision = claim.trim_end_matches('!');
+            let claims = Claims {
+                revisions: pattern.revision(revision).into_iter().collect(),
+                is_override: claim.ends_with('!'),
+                ..Claims::default()
+            };
             read.push(Commit {
                 id: id(read.len()),
                 info: CommitInfo::new("", "", b""),

@@ -389,8 +389,8 @@ impl Point {
 
     /// Whether the configuration of the commit shows what a slot pins.
     pub(super) fn shows(&self, slot: usize) -> bool {
-        let slots = self.slots.iter().flat_map(|slots| slots.0.get(slot));
-        self.config != ConfigState::Removed && slots.into_iter().any(|digests| !digests.is_empty())
+        let digests = self.slots.as_ref().and_then(|slots| slots.0.get(slot));
+        self.config != ConfigState::Removed && digests.is_some_and(|digests| !digests.is_empty())
     }
 
     /// Whether the commit promotes digests that may be held, on purpose.
