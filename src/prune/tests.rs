@@ -1167,10 +1167,11 @@ impl<'c> Oracle<'c> {
     }
 
     /// The protected objects if `stay` are: in addition, objects in files, the known indexes that
-    /// contain objects in use, and the known parts of all of these.
+    /// contain objects in use, the objects to which these are attached, and the known parts of all of these.
     fn protected(&self, mut stay: BTreeSet<usize>, known: &BTreeSet<usize>) -> BTreeSet<usize> {
         let case = self.case;
         stay.extend((0..case.objects.len()).filter(|at| case.is_in_text(*at)));
+        let seen = self.seen(&self.first);
         // An index is protected if an object in it, at any depth, is in use by its digest.
         let mut used: BTreeSet<usize> = (0..case.objects.len())
             .filter(|at| {
@@ -1185,7 +1186,9 @@ impl<'c> Oracle<'c> {
                     .iter()
                     .any(|at| used.contains(at))
             };
-            let parents: Vec<_> = known.iter().copied().filter(contains).collect();
+            let mut parents: Vec<_> = known.iter().copied().filter(contains).collect();
+            let attached = used.intersection(&seen);
+            parents.extend(attached.flat_map(|at| &self.subjects[*at]));
             let before = used.len();
             used.extend(&parents);
             stay.extend(parents);

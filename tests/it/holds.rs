@@ -432,6 +432,10 @@ fn change_after_an_unreadable_commit_is_refused() {
                 "cannot read commit"
             };
             assert!(detail.contains(expected), "{detail}");
+            let is_hidden = document
+                .to_string()
+                .contains("inspect the commit (git show ");
+            assert_eq!(is_hidden, expected == "cannot read commit", "{document}");
         }
         let forced = format!(
             "{}\n\nRepin-Set: {REV_B}\n{OVERRIDE}",

@@ -107,20 +107,27 @@ fn platforms_of_a_running_index_without_a_tag_are_protected() {
 }
 
 #[test]
-fn running_config_of_an_unlisted_image_is_no_manifest() {
-    let real = Real::new("", &[("main", &pinned()), ("tmp", &old("gone"))]);
-    push(
-        &real.registry,
-        "acme/app",
-        &[("tmp", &pinned()), ("pending-a", &old("a"))],
-    );
-    let id = Digest::of(&old("gone").config);
-    let elsewhere = Digest::of(b"elsewhere");
-    let running = format!("docker://{id}\ndocker://{elsewhere}\n");
-    real.scene.write("ps.txt", running);
-    let args = ["--image", "app", "--in-use", "ps.txt", "--apply"];
-    let document = real.scene.prune(&args, 0);
-    assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-a"]);
+fn config_of_an_unlisted_image_is_no_manifest() {
+    for is_tracked in [false, true] {
+        let real = Real::new("", &[("main", &pinned()), ("tmp", &old("gone"))]);
+        push(
+            &real.registry,
+            "acme/app",
+            &[("tmp", &pinned()), ("pending-a", &old("a"))],
+        );
+        let id = Digest::of(&old("gone").config);
+        let elsewhere = Digest::of(b"elsewhere");
+        let mut args = vec!["--image", "app", "--apply"];
+        let images = format!("docker://{id}\ndocker://{elsewhere}\n");
+        real.scene.write("images.txt", images);
+        if is_tracked {
+            real.scene.commit("the images of a machine");
+        } else {
+            args.extend(["--in-use", "images.txt"]);
+        }
+        let document = real.scene.prune(&args, 0);
+        assert_eq!(tags(&document["images"][0]["deleted"]), ["pending-a"]);
+    }
 }
 
 #[test]

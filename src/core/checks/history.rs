@@ -315,10 +315,15 @@ pub(crate) fn check_pinned_hold(
     if hold.is_shallow && may_be_held {
         return check_shallow_hold(false, Extent::Clone);
     }
-    let check = match &hold.blind_spot {
-        Some(unreadable) if may_be_held => check_unreadable(unreadable, false, Extent::Clone),
-        _ => check_hold(&set, hold, false, Extent::Clone),
-    };
+    if let Some(unreadable) = hold.blind_spot.as_ref().filter(|_| may_be_held) {
+        let help = format!(
+            "inspect the commit (git show {}); if it rolled nothing back, use \
+             `repin promote --pr --force-after-rollback`",
+            unreadable.commit.short()
+        );
+        return Ok(check_unreadable(unreadable, false, Extent::Clone).help(help));
+    }
+    let check = check_hold(&set, hold, false, Extent::Clone);
     Ok(if check.status == Status::Fail {
         check.help(
             "to return to this set on purpose, use `repin rollback --pr` or \

@@ -132,7 +132,7 @@ impl Fold for HoldFold<'_> {
         };
         let parent = self.graph.first_parent(commit);
         let can_undo = self.is_recorded(commit) && !point.is_override();
-        self.continue_vanished(pinned, parent);
+        let continued = self.continue_vanished(pinned, parent);
         let mut returned = Vec::new();
         for (slot, digests) in pinned.0.iter().enumerate() {
             let last = self.slots.get(slot).and_then(|states| states.last());
@@ -145,8 +145,9 @@ impl Fold for HoldFold<'_> {
             if self.had(slot, digests) {
                 returned.push(digests);
             }
-            // The files may have changed while no configuration showed this image.
-            let is_back = parent.is_some_and(|parent| !points[parent].shows(slot));
+            // The files may have changed while no configuration showed this image, under any name.
+            let is_back = parent.is_some_and(|parent| !points[parent].shows(slot))
+                && !continued.contains(&slot);
             if can_undo && (point.has_changed_files || is_back) {
                 self.undo_since(slot, pinned, commit, &|_| true);
             }
@@ -218,8 +219,9 @@ impl HoldFold<'_> {
     }
 
     /// Continues the digests of an image that has another name and repository, or its former ones again, if the image of
-    /// the commit before is gone.
-    fn continue_vanished(&mut self, pinned: &Set, before: Option<usize>) {
+    /// the commit before is gone; returns their slots.
+    fn continue_vanished(&mut self, pinned: &Set, before: Option<usize>) -> Vec<usize> {
+        let mut continued = Vec::new();
         let points = self.points;
         let before = before.and_then(|commit| points[commit].slots.as_ref());
         let has =
@@ -244,8 +246,10 @@ impl HoldFold<'_> {
                 let own = self.slots[slot].clone();
                 self.slots[slot].extend(states);
                 self.changes.push(HoldUndo::Slot(slot, own));
+                continued.push(slot);
             }
         }
+        continued
     }
 
     /// Records the digests that a slot had since it last had the pinned one, if it had that before.

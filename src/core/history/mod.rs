@@ -72,7 +72,6 @@ use std::{
 };
 
 use blobs::{Readings, ScannedBlobs};
-use claims::ClaimTemplates;
 use events::{Event, Events};
 use graph::Graph;
 use holds::Release;
@@ -297,26 +296,18 @@ impl History {
         branch: Branch,
         renames: Renames,
     ) -> Result<Self, GitError> {
-        let mut titles = ClaimTemplates::new(config);
         let readings = Readings::default();
         let finder = Finder::for_images(&config.images);
         let mut objects = git.objects_by_id(readings.reader(finder));
         let Walked {
             graph,
             mut commits,
+            titles,
             slots,
             paths,
             start,
             unknown_past,
-        } = walk::walk(
-            git,
-            &branch.tip,
-            config,
-            renames,
-            &mut titles,
-            &mut objects,
-            &readings,
-        )?;
+        } = walk::walk(git, &branch.tip, config, renames, &mut objects, &readings)?;
         let blobs = readings.into_blobs(objects.finish()?);
         let mut found = sets::find_sets(&graph, &commits, &blobs, &slots, config);
         for (index, (path, reason)) in &found.refused {

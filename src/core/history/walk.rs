@@ -96,6 +96,7 @@ pub(super) enum Renames {
 pub(super) struct Walked {
     pub(super) graph: Graph,
     pub(super) commits: Vec<Commit>,
+    pub(super) titles: ClaimTemplates,
     pub(super) slots: Slots,
     /// The paths of the configuration, the present one first.
     pub(super) paths: Vec<ConfigPath>,
@@ -116,21 +117,20 @@ struct Walk<'a> {
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
     requested: HashSet<Blob>,
-    titles: &'a mut ClaimTemplates,
+    /// Those of every configuration that the last reading of the commits found on the line.
+    titles: ClaimTemplates,
     /// By blob and path of the configuration.
     parsed: HashMap<(ObjectId, usize), OwnRules>,
     /// How often the commits were read again because images turned out to be the same one.
     joins: usize,
 }
 
-/// Reads the commits that are reachable from `tip`. Requests every blob that may contain pins, and adds
-/// the titles of every configuration to `titles`.
+/// Reads the commits that are reachable from `tip`. Requests every blob that may contain pins.
 pub(super) fn walk(
     git: &Git,
     tip: &ObjectId,
     config: &Config,
     renames: Renames,
-    titles: &mut ClaimTemplates,
     objects: &mut Objects<PinList>,
     readings: &Readings,
 ) -> Result<Walked, GitError> {
@@ -146,7 +146,7 @@ pub(super) fn walk(
         objects,
         readings,
         requested: HashSet::new(),
-        titles,
+        titles: ClaimTemplates::new(config),
         parsed: HashMap::new(),
         joins: 0,
     };
@@ -192,6 +192,7 @@ pub(super) fn walk(
         return Ok(Walked {
             graph,
             commits,
+            titles: walk.titles,
             slots: walk.slots,
             paths: walk.paths,
             start,
@@ -247,6 +248,7 @@ impl Walk<'_> {
         let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
         let line = graph.line.iter().map(|commit| &logged[*commit]);
         self.early = self.early_rules(line)?;
+        self.titles = ClaimTemplates::new(self.config);
         let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
         let mut state = WalkState {
             path: self.paths.len() - 1,

@@ -99,17 +99,23 @@ impl Registry {
         reader: &mut RepositoryReader,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let nodes = reader.listing.nodes.values();
-        let configs: BTreeSet<Digest> = nodes.filter_map(|node| node.config).collect();
-        let is_known =
-            |digest: &Digest| configs.contains(digest) || reader.listing.nodes.contains_key(digest);
-        let unknown: Vec<Digest> = protection
-            .running_ids()
-            .filter(|digest| !is_known(digest))
-            .collect();
-        progress.begin("reading running images", Some(unknown.len()));
-        // docker-registry answers 500 if a config is requested as a manifest.
-        let requests = stream::iter(unknown).map(|digest| async move {
+        let running = protection.running_ids().collect();
+        self.read_possible(running, reader, progress).await
+    }
+
+    /// Requests the digests that are unknown, and no configs: docker-registry answers 500 if a config is requested as a
+    /// manifest.
+    async fn read_possible(
+        &self,
+        mut digests: BTreeSet<Digest>,
+        reader: &mut RepositoryReader,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let nodes = &reader.listing.nodes;
+        let configs: BTreeSet<Digest> = nodes.values().filter_map(|node| node.config).collect();
+        digests.retain(|digest| !configs.contains(digest) && !nodes.contains_key(digest));
+        progress.begin("looking for configs", Some(digests.len()));
+        let requests = stream::iter(digests).map(|digest| async move {
             let is_plain = self.remote.is_plain_blob(digest).await;
             progress.step();
             (!is_plain).then_some(digest)
@@ -144,8 +150,7 @@ impl Registry {
                 "run prune in a repository without these files, which are probably lock files";
             return Err(Error::new(Class::Unavailable, Code::TOO_MANY_DIGESTS, message).help(hint));
         }
-        self.read_untagged(&self.source, unlisted, reader, progress)
-            .await?;
+        self.read_possible(unlisted, reader, progress).await?;
         backends::nested(&self.source, &mut reader.listing, progress).await
     }
 }

@@ -106,13 +106,18 @@ fn changes_before_the_first_record_undo_nothing() {
 
 #[test]
 fn change_of_the_rules_undoes_nothing() {
-    let line = |has_changed_files| {
-        let commits = ["a@A", "b@B", "a"];
-        let mut facts = facts_of(&commits, Graph::linear(3), ".", false);
+    let line = |commits: &[&str], has_changed_files| {
+        let mut facts = facts_of(commits, Graph::linear(3), ".", false);
         facts.points[2].has_changed_files = has_changed_files;
         held(&from_facts(facts, "."))
     };
-    assert_eq!((line(true), line(false)), ("b".to_owned(), "-".to_owned()));
+    // The second image has the name and the repository that replace those of the first one.
+    for (commits, undone) in [
+        (["a@A", "b@B", "a"], ["b", "-"]),
+        (["a -@A", "b -@B", "- a"], ["- b", "- -"]),
+    ] {
+        assert_eq!([true, false].map(|is| line(&commits, is)), undone);
+    }
 }
 
 #[test]

@@ -21,8 +21,9 @@ use crate::{
 /// The number of tests, which may run at the same time.
 const PARTS: u64 = 4;
 /// Seeds of later histories that found defects, in addition to those of a normal run.
-const FOUND: [u64; 17] = [
+const FOUND: [u64; 20] = [
     614, 743, 768, 778, 811, 832, 889, 915, 921, 957, 1025, 1087, 1100, 2320, 2442, 2920, 4877,
+    12187, 16384, 18535,
 ];
 /// The number of histories in one repository.
 const TOGETHER: usize = 25;
