@@ -146,6 +146,11 @@ impl ClaimTemplates {
 }
 
 impl Claims {
+    /// Whether they record the set.
+    pub(super) fn is_record(&self) -> bool {
+        !self.revisions.is_empty() || !self.rolled_back.is_empty()
+    }
+
     /// Adds the claims of another commit.
     pub(super) fn extend(&mut self, other: &Self) {
         add_missing(&mut self.revisions, &other.revisions);

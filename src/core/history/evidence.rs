@@ -55,16 +55,14 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
         }
         let mut claims = points[*merge].claims.clone();
         for commit in merged {
-            let (point, merge) = (&points[*commit], &points[*merge]);
-            let set_of = |point: &Point| point.set.map(|set| &found.distinct[set]);
-            if is_pinned(set_of(point), set_of(merge)) {
-                claims.extend(&point.claims);
+            if is_pinned(found.at(*commit), found.at(*merge)) {
+                claims.extend(&points[*commit].claims);
             }
         }
         points[*merge].claims = claims;
     }
     find_merged_overrides(graph, &is_evidence, &mut points);
-    record_by_correction(graph, commits, &mut points);
+    record_by_correction(graph, commits, found, &mut points);
     points
 }
 
@@ -89,17 +87,28 @@ fn find_merged_overrides(graph: &Graph, is_evidence: &[bool], points: &mut [Poin
     }
 }
 
-/// Before the set is recorded, a correction of its configuration may record it.
-fn record_by_correction(graph: &Graph, commits: &[Commit], points: &mut [Point]) {
+/// Before the set is recorded, a correction of its configuration may record it. That of a merged commit counts for the
+/// merge only if the merge pins its set.
+fn record_by_correction(graph: &Graph, commits: &[Commit], found: &Sets, points: &mut [Point]) {
     for (line_commit, merged) in graph.line.iter().zip(&graph.merged) {
-        let mut claims = points[*line_commit].claims.clone();
+        let mut is_recorded = false;
         for commit in [line_commit].into_iter().chain(merged) {
-            if commits[*commit].config == (ConfigState::Present { is_changed: true }) {
-                claims.extend(&commits[*commit].claims);
+            is_recorded |= points[*commit].claims.is_record();
+            let Commit { config, claims, .. } = &commits[*commit];
+            if *config != (ConfigState::Present { is_changed: true }) || !claims.is_record() {
+                continue;
+            }
+            is_recorded = true;
+            points[*commit].claims.extend(claims);
+            points[*commit]
+                .claims
+                .rolled_back
+                .clone_from(&claims.rolled_back);
+            if is_pinned(found.at(*commit), found.at(*line_commit)) {
+                points[*line_commit].claims.extend(claims);
             }
         }
-        if !claims.revisions.is_empty() {
-            points[*line_commit].claims = claims;
+        if is_recorded {
             return;
         }
     }
@@ -215,15 +224,15 @@ mod tests {
         oci::{Digest, Pattern},
     };
 
-    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `a@A!` on purpose, `-` has no pins,
-    /// and `+a` adds the configuration.
+    /// The points of commits with their parents: `a@A` has the set `a` and claims A, `a@A!` on purpose, `a@A~` as a
+    /// rollback, `-` has no pins, `+a` adds the configuration, and `*a` corrects it.
     fn points(commits: &[(&str, &[usize])]) -> Vec<Point> {
         let pattern = Pattern::parse(".").unwrap();
         let (mut all_parents, mut read) = (Vec::new(), Vec::new());
         let mut found = Sets::default();
         for (text, parents) in commits {
             let (content, claim) = text.split_once('@').unwrap_or((text, ""));
-            let pinned = content.trim_start_matches(['+', '-']).as_bytes();
+            let pinned = content.trim_start_matches(['+', '-', '*']).as_bytes();
             let digest = (!pinned.is_empty()).then(|| Digest::of(pinned));
             let set = Set::new(vec![digest.into_iter().collect()]);
             let known = found.distinct.iter().position(|other| *other == set);
@@ -242,9 +251,11 @@ mod tests {
                 first: parents.first().map(|parent| id(*parent)),
                 others: parents.iter().skip(1).map(|parent| id(*parent)).collect(),
             });
-            let revision = claim.trim_end_matches('!');
+            let revision = pattern.revision(claim.trim_end_matches(['!', '~']));
+            let (rolled_back, revisions) = revision.into_iter().partition(|_| claim.ends_with('~'));
             let claims = Claims {
-                revisions: pattern.revision(revision).into_iter().collect(),
+                revisions,
+                rolled_back,
                 is_override: claim.ends_with('!'),
                 ..Claims::default()
             };
@@ -256,7 +267,11 @@ mod tests {
                 paths: 1,
                 added: content.starts_with('+').then_some(0),
                 previous: None,
-                config: ConfigState::NotAdded,
+                config: if content.starts_with('*') {
+                    ConfigState::Present { is_changed: true }
+                } else {
+                    ConfigState::NotAdded
+                },
                 images: Arc::default(),
                 content: Content::Changed(Vec::new()),
             });
@@ -271,6 +286,32 @@ mod tests {
         let points = points(commits);
         let revisions = &points[points.len() - 1].claims.revisions;
         revisions.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn correction_records_the_set_of_its_commit() {
+        for (correction, merge, recorded) in [
+            ("*a@A", "a", [true, true]),
+            // The merge pins another set, and the message is not for it.
+            ("*a@A", "b", [true, false]),
+            ("*a@A~", "a", [true, false]),
+            ("a@A", "a", [false, false]),
+        ] {
+            let merged: [(&str, &[usize]); 4] = [
+                ("a", &[]),
+                (correction, &[0]),
+                ("b", &[0]),
+                (merge, &[2, 1]),
+            ];
+            let points = points(&merged);
+            let is_record = [1, 3].map(|commit| points[commit].claims.is_record());
+            assert_eq!(is_record, recorded, "{correction} {merge}");
+        }
+        // Only until the set is recorded.
+        for first in ["c@C", "*c@C~"] {
+            let line: [(&str, &[usize]); 3] = [("a", &[]), (first, &[0]), ("*c@A", &[1])];
+            assert!(last_claims(&line).is_empty(), "{first}");
+        }
     }
 
     #[test]

@@ -226,10 +226,14 @@ impl HoldFold<'_> {
         let before = before.and_then(|commit| points[commit].slots.as_ref());
         let has =
             |set: &Set, slot: usize| set.0.get(slot).is_some_and(|digests| !digests.is_empty());
+        let has_had = |states: &[State], digest: &Digest| {
+            let mut states = states.iter();
+            states.any(|state| state.digests.contains(digest))
+        };
         for (slot, digests) in pinned.0.iter().enumerate() {
-            let [digest] = digests.as_slice() else {
+            if digests.is_empty() {
                 continue;
-            };
+            }
             let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
             let is_back = before.is_some_and(|before| !has(before, slot));
             if !is_new && !is_back {
@@ -238,7 +242,7 @@ impl HoldFold<'_> {
             let vanished = self.slots.iter().enumerate().find(|(other, states)| {
                 !has(pinned, *other)
                     && (is_new || before.is_some_and(|before| has(before, *other)))
-                    && states.iter().any(|state| state.digests.contains(digest))
+                    && digests.iter().all(|digest| has_had(states, digest))
             });
             if let Some((_, states)) = vanished {
                 let states = states.clone();

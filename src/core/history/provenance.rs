@@ -382,11 +382,6 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// Whether the commit records the set.
-    pub(super) fn is_record(&self) -> bool {
-        !self.claims.revisions.is_empty() || !self.claims.rolled_back.is_empty()
-    }
-
     /// Whether the configuration of the commit shows what a slot pins.
     pub(super) fn shows(&self, slot: usize) -> bool {
         let digests = self.slots.as_ref().and_then(|slots| slots.0.get(slot));
@@ -405,7 +400,7 @@ pub(super) fn first_record(graph: &Graph, points: &[Point], is_truncated: bool) 
         return Some(0);
     }
     let records = points.iter().zip(&graph.positions);
-    let records = records.filter(|(point, _)| point.is_record());
+    let records = records.filter(|(point, _)| point.claims.is_record());
     records.map(|(_, position)| *position).min()
 }
 

@@ -100,6 +100,13 @@ pub(super) struct Sets {
     pub(super) refused: HashMap<usize, (FilePath, Arc<str>)>,
 }
 
+impl Sets {
+    /// The set of a commit.
+    pub(super) fn at(&self, commit: usize) -> Option<&Set> {
+        self.by_commit[commit].map(|set| &self.distinct[set])
+    }
+}
+
 /// Finds the set of each commit.
 pub(super) fn find_sets(
     graph: &Graph,

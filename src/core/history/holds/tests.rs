@@ -149,6 +149,8 @@ fn image_with_another_name_keeps_its_digests() {
     for (commits, expected) in [
         (&["a -@A", "b -@B", "- b", "- a"][..], "- b"),
         (&["a -@A", "b -@B", "- a"], "- b"),
+        // Its pins disagree meanwhile.
+        (&["a -@A", "b -@B", "a,b -", "- a,b", "- b"], "- a"),
         // Back to its former name and repository.
         (&["a -@A", "- a", "- b", "a -"], "b -"),
         // Another image with the digest of one that is still pinned.
