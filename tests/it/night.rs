@@ -119,6 +119,22 @@ fn previous_set_is_named_before_the_run() {
 }
 
 #[test]
+fn previous_after_a_rollback_warns() {
+    let world = promoted_twice();
+    world.promoted(REV_C);
+    let warns = |revision: &str| {
+        let ran = to(&world, "previous", &[]).exits(0);
+        let named = format!("previous is the set {revision}, ");
+        assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+        let part = "the current set is the result of a rollback, so `previous` goes back further";
+        ran.stderr.contains(part)
+    };
+    assert!(!warns(REV_B));
+    world.roll_back(REV_B);
+    assert!(warns(REV_A));
+}
+
+#[test]
 fn commits_and_pull_requests_select_their_set() {
     let world = promoted_twice();
     world.write("README.md", "x");

@@ -113,7 +113,16 @@ pub(super) fn revision(
     };
     let selected = if text == PREVIOUS {
         selection.check_current(history, config)?;
-        previous(&site_history, config)?
+        let selected = previous(&site_history, config)?;
+        if let Some(current) = history.current()
+            && current.kind == Kind::Rollback
+        {
+            services.console.warn(&format!(
+                "the current set is the result of a rollback, so `{PREVIOUS}` goes back further; current is {}",
+                described(current)
+            ));
+        }
+        selected
     } else if let Some((words, number)) = pull_request(text) {
         of_pull_request(words, number, history, config)?
     } else if is_expression(text) {

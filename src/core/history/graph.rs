@@ -5,7 +5,7 @@
 //! after a commit follows from the state after its first parent; the line is visited last and never
 //! left.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use crate::git::{ObjectId, commits::Parents};
 
@@ -41,6 +41,8 @@ pub(super) struct Graph {
     /// The position in the line at which each commit was brought in.
     pub(super) positions: Vec<usize>,
     nodes: Vec<Node>,
+    /// The commits of which each one is a parent.
+    children: Vec<Vec<usize>>,
 }
 
 /// The parents of a commit.
@@ -90,9 +92,16 @@ impl Graph {
         line.reverse();
         let mut graph = Self {
             line,
+            children: vec![Vec::new(); nodes.len()],
             nodes,
             ..Self::default()
         };
+        for index in 0..graph.nodes.len() {
+            let parents: Vec<_> = graph.parents(index).collect();
+            for parent in parents {
+                graph.children[parent].push(index);
+            }
+        }
         graph.find_merged();
         graph.find_steps();
         graph
@@ -137,30 +146,26 @@ impl Graph {
         self.descendants(commit)[other]
     }
 
-    /// Whether a merge brought a commit in: only its parents except the first reach it.
-    pub(super) fn is_merged_by(&self, commit: usize, merge: usize) -> bool {
-        if self.is_on_line(merge) {
-            return self.positions[commit] == self.positions[merge] && commit != merge;
+    /// Whether each commit is this one or an ancestor of it.
+    pub(super) fn reached_by(&self, commit: usize) -> Vec<bool> {
+        let mut is_reached = vec![false; self.nodes.len()];
+        let mut next = vec![commit];
+        while let Some(index) = next.pop() {
+            if !mem::replace(&mut is_reached[index], true) {
+                next.extend(self.parents(index));
+            }
         }
-        let first = self.nodes[merge].first;
-        self.is_ancestor(commit, merge)
-            && first.is_none_or(|first| commit != first && !self.is_ancestor(commit, first))
+        is_reached
     }
 
     /// Whether each commit has this one as an ancestor.
     pub(super) fn descendants(&self, commit: usize) -> Vec<bool> {
-        let mut children = vec![Vec::new(); self.nodes.len()];
-        for index in 0..self.nodes.len() {
-            for parent in self.parents(index) {
-                children[parent].push(index);
-            }
-        }
         let mut is_descendant = vec![false; self.nodes.len()];
-        let mut next = children[commit].clone();
+        let mut next = self.children[commit].clone();
         while let Some(index) = next.pop() {
             if !is_descendant[index] {
                 is_descendant[index] = true;
-                next.extend(&children[index]);
+                next.extend(&self.children[index]);
             }
         }
         is_descendant

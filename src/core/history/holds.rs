@@ -20,6 +20,7 @@
 mod head;
 
 use std::{
+    cell::OnceCell,
     cmp::Reverse,
     collections::{HashMap, HashSet},
 };
@@ -302,12 +303,14 @@ impl HoldFold<'_> {
         if !self.is_recorded(merge) || point.is_override() || point.config == ConfigState::Removed {
             return;
         }
-        let graph = self.graph;
+        let (graph, reached) = (self.graph, OnceCell::new());
+        let first = graph.first_parent(merge);
+        let is_merged = |commit: usize| {
+            first.is_none_or(|first| !reached.get_or_init(|| graph.reached_by(first))[commit])
+        };
         self.continue_vanished(pinned, Some(parent));
         for slot in 0..self.slots.len() {
-            self.undo_since(slot, pinned, merge, &|commit| {
-                graph.is_merged_by(commit, merge)
-            });
+            self.undo_since(slot, pinned, merge, &is_merged);
         }
     }
 
