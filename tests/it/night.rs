@@ -120,8 +120,12 @@ fn previous_set_is_named_before_the_run() {
 
 #[test]
 fn previous_after_a_rollback_warns() {
-    let world = promoted_twice();
-    world.promoted(REV_C);
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    for revision in [REV_A, REV_B, REV_C] {
+        world.promoted(revision);
+    }
     let warns = |revision: &str| {
         let ran = to(&world, "previous", &[]).exits(0);
         let named = format!("previous is the set {revision}, ");
