@@ -227,10 +227,6 @@ impl HoldFold<'_> {
         let before = before.and_then(|commit| points[commit].slots.as_ref());
         let has =
             |set: &Set, slot: usize| set.0.get(slot).is_some_and(|digests| !digests.is_empty());
-        let has_had = |states: &[State], digest: &Digest| {
-            let mut states = states.iter();
-            states.any(|state| state.digests.contains(digest))
-        };
         for (slot, digests) in pinned.0.iter().enumerate() {
             if digests.is_empty() {
                 continue;
@@ -243,7 +239,9 @@ impl HoldFold<'_> {
             let vanished = self.slots.iter().enumerate().find(|(other, states)| {
                 !has(pinned, *other)
                     && (is_new || before.is_some_and(|before| has(before, *other)))
-                    && digests.iter().all(|digest| has_had(states, digest))
+                    && digests
+                        .iter()
+                        .all(|digest| states.iter().any(|state| state.digests.contains(digest)))
             });
             if let Some((_, states)) = vanished {
                 let states = states.clone();
