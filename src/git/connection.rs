@@ -40,6 +40,7 @@ const SETTINGS: [&str; 7] = [
     "gc.auto=0",
     // References are also written without git.
     "init.defaultRefFormat=files",
+    // The format without a clone, whatever the default of the user and of this git is.
     "init.defaultObjectFormat=sha1",
     "maintenance.auto=false",
     "fetch.recurseSubmodules=false",

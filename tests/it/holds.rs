@@ -9,11 +9,16 @@ use crate::support::world::{REV_A, REV_B, REV_C, Ran, World, details, failed, gi
 const CODE: &str = "rolled_back";
 const OVERRIDE: &str = "Repin-Override: rolled_back";
 
-/// A and B were promoted, and B was rolled back by a recorded commit; C is built.
-fn rolled_back() -> World {
+/// C is built.
+fn built() -> World {
     let mut world = world();
     world.build(REV_C);
-    let world = world.with_git();
+    world.with_git()
+}
+
+/// A and B were promoted, and B was rolled back by a recorded commit; C is built.
+fn rolled_back() -> World {
+    let world = built();
     world.git(&["config", "user.name", "Operator"]);
     world.git(&["config", "user.email", "operator@acme.example"]);
     world.promoted(REV_A);
@@ -242,9 +247,7 @@ fn promotion_without_a_hold_records_no_override() {
 
 #[test]
 fn merge_that_keeps_older_pins_is_a_rollback() {
-    let mut world = world();
-    world.build(REV_C);
-    let world = world.with_git();
+    let world = built();
     world.promoted(REV_A);
     world.git(&["checkout", "-q", "-b", "old"]);
     world.write("notes.txt", "x");
@@ -371,9 +374,7 @@ fn check_refuses_a_head_with_held_digests() {
 #[test]
 fn rollback_with_a_removed_configuration_counts() {
     for is_removed in [true, false] {
-        let mut world = world();
-        world.build(REV_C);
-        let world = world.with_git();
+        let world = built();
         world.promoted(REV_A);
         world.promoted(REV_B);
         let text = world.read("repin.yaml");
@@ -397,9 +398,7 @@ fn rollback_with_a_removed_configuration_counts() {
 #[test]
 fn change_after_an_unreadable_commit_is_refused() {
     for is_corrected in [true, false] {
-        let mut world = world();
-        world.build(REV_C);
-        let world = world.with_git();
+        let world = built();
         world.promoted(REV_A);
         let text = world.read("repin.yaml");
         for revision in [REV_B, REV_A] {
@@ -610,9 +609,7 @@ fn shallow_branch_of_a_pull_request_hides_no_hold() {
 #[test]
 fn hold_of_an_imported_set_belongs_to_no_set_of_its_path() {
     let imported = rolled_back();
-    let mut world = world();
-    world.build(REV_C);
-    let world = world.with_git();
+    let world = built();
     let origin = imported.path("origin.git").display().to_string();
     world.git(&["fetch", "-q", &origin, "main"]);
     world.git(&[

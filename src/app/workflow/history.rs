@@ -359,6 +359,7 @@ impl SiteHistory {
     ) -> Result<Hold, Error> {
         let base = self.promoted_or_local()?;
         let Some(git) = self.git() else {
+            // A repository of a fleet has no `HEAD`.
             return Ok(base.hold(digests, digests));
         };
         let read = |branch: &Branch| {

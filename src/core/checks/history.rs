@@ -148,16 +148,19 @@ fn check_unreadable(unreadable: &Unreadable, is_forced: bool, extent: Extent) ->
         return Check::new(Code::ROLLED_BACK, Status::Warn, detail);
     }
     let help = match extent {
-        Extent::Clone => format!(
-            "inspect the commit (git show {}); if it rolled nothing back, add --force-after-rollback",
-            unreadable.commit.short()
-        ),
+        Extent::Clone => inspect(unreadable, "add --force-after-rollback"),
         Extent::Fleet { .. } => {
             "inspect the commit; if it rolled nothing back, promote in a clone with --force-after-rollback"
                 .to_owned()
         }
     };
     Check::new(Code::ROLLED_BACK, Status::Fail, detail).help(help)
+}
+
+/// The remedy for a commit with unknown content in a clone.
+fn inspect(unreadable: &Unreadable, remedy: &str) -> String {
+    let commit = unreadable.commit.short();
+    format!("inspect the commit (git show {commit}); if it rolled nothing back, {remedy}")
 }
 
 /// Checks the order of `revision` and the pinned set. Returns an error if the run could determine an unknown
@@ -315,11 +318,12 @@ pub(crate) fn check_pinned_hold(
     if hold.is_shallow && may_be_held {
         return check_shallow_hold(false, Extent::Clone);
     }
-    if let Some(unreadable) = hold.blind_spot.as_ref().filter(|_| may_be_held) {
-        let help = format!(
-            "inspect the commit (git show {}); if it rolled nothing back, use \
-             `repin promote --pr --force-after-rollback`",
-            unreadable.commit.short()
+    if let Some(unreadable) = &hold.blind_spot
+        && may_be_held
+    {
+        let help = inspect(
+            unreadable,
+            "use `repin promote --pr --force-after-rollback`",
         );
         return Ok(check_unreadable(unreadable, false, Extent::Clone).help(help));
     }

@@ -73,14 +73,9 @@ fn find_merged_overrides(graph: &Graph, is_evidence: &[bool], points: &mut [Poin
         if !points[commit].claims.is_override {
             continue;
         }
-        let is_descendant = graph.descendants(commit);
-        for merge in 0..points.len() {
-            let first = graph.first_parent(merge);
-            if is_descendant[merge]
-                && first.is_none_or(|first| first != commit && !is_descendant[first])
-                && is_evidence[merge]
-                && is_pinned(points[commit].slots.as_ref(), points[merge].slots.as_ref())
-            {
+        for merge in graph.merges_of(commit) {
+            let (own, merged) = (&points[merge].slots, &points[commit].slots);
+            if is_evidence[merge] && is_pinned(merged.as_ref(), own.as_ref()) {
                 points[merge].has_merged_override = true;
             }
         }
@@ -99,11 +94,9 @@ fn record_by_correction(graph: &Graph, commits: &[Commit], found: &Sets, points:
                 continue;
             }
             is_recorded = true;
-            points[*commit].claims.extend(claims);
-            points[*commit]
-                .claims
-                .rolled_back
-                .clone_from(&claims.rolled_back);
+            let own = &mut points[*commit].claims;
+            own.extend(claims);
+            own.rolled_back.clone_from(&claims.rolled_back);
             if is_pinned(found.at(*commit), found.at(*line_commit)) {
                 points[*line_commit].claims.extend(claims);
             }

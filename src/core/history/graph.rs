@@ -52,6 +52,12 @@ struct Node {
     others: Vec<usize>,
 }
 
+impl Node {
+    fn parents(&self) -> impl DoubleEndedIterator<Item = usize> {
+        self.first.into_iter().chain(self.others.iter().copied())
+    }
+}
+
 impl Graph {
     /// The graph of these commits; `tip` is one of them. Parents that are not among them are ignored.
     pub(super) fn new<'c>(
@@ -90,18 +96,18 @@ impl Graph {
             next = nodes[index].first;
         }
         line.reverse();
-        let mut graph = Self {
-            line,
-            children: vec![Vec::new(); nodes.len()],
-            nodes,
-            ..Self::default()
-        };
-        for index in 0..graph.nodes.len() {
-            let parents: Vec<_> = graph.parents(index).collect();
-            for parent in parents {
-                graph.children[parent].push(index);
+        let mut children = vec![Vec::new(); nodes.len()];
+        for (index, node) in nodes.iter().enumerate() {
+            for parent in node.parents() {
+                children[parent].push(index);
             }
         }
+        let mut graph = Self {
+            line,
+            nodes,
+            children,
+            ..Self::default()
+        };
         graph.find_merged();
         graph.find_steps();
         graph
@@ -148,27 +154,40 @@ impl Graph {
 
     /// Whether each commit is this one or an ancestor of it.
     pub(super) fn reached_by(&self, commit: usize) -> Vec<bool> {
-        let mut is_reached = vec![false; self.nodes.len()];
-        let mut next = vec![commit];
-        while let Some(index) = next.pop() {
-            if !mem::replace(&mut is_reached[index], true) {
-                next.extend(self.parents(index));
-            }
-        }
-        is_reached
+        self.follow(vec![commit], |index| self.nodes[index].parents())
     }
 
     /// Whether each commit has this one as an ancestor.
     pub(super) fn descendants(&self, commit: usize) -> Vec<bool> {
-        let mut is_descendant = vec![false; self.nodes.len()];
-        let mut next = self.children[commit].clone();
+        let children = &self.children;
+        self.follow(children[commit].clone(), |index| {
+            children[index].iter().copied()
+        })
+    }
+
+    /// The merges that brought a commit in: their first parents do not reach it.
+    pub(super) fn merges_of(&self, commit: usize) -> impl Iterator<Item = usize> {
+        let is_descendant = self.descendants(commit);
+        (0..self.nodes.len()).filter(move |merge| {
+            let first = self.nodes[*merge].first;
+            is_descendant[*merge]
+                && first.is_none_or(|first| first != commit && !is_descendant[first])
+        })
+    }
+
+    /// Whether each commit is one of `next`, or `step` leads to it from one.
+    fn follow<I: Iterator<Item = usize>>(
+        &self,
+        mut next: Vec<usize>,
+        step: impl Fn(usize) -> I,
+    ) -> Vec<bool> {
+        let mut is_reached = vec![false; self.nodes.len()];
         while let Some(index) = next.pop() {
-            if !is_descendant[index] {
-                is_descendant[index] = true;
-                next.extend(&self.children[index]);
+            if !mem::replace(&mut is_reached[index], true) {
+                next.extend(step(index));
             }
         }
-        is_descendant
+        is_reached
     }
 
     /// Whether each commit is the first of the line or has it as an ancestor; `None` if there is only one history. A merge
@@ -180,11 +199,6 @@ impl Graph {
         let mut is_joined = self.descendants(first);
         is_joined[first] = true;
         Some(is_joined)
-    }
-
-    fn parents(&self, commit: usize) -> impl DoubleEndedIterator<Item = usize> {
-        let node = &self.nodes[commit];
-        node.first.into_iter().chain(node.others.iter().copied())
     }
 
     fn find_merged(&mut self) {
@@ -200,7 +214,7 @@ impl Graph {
                 if self.positions[index] == UNKNOWN {
                     self.positions[index] = position;
                     self.merged[position].push(index);
-                    next.extend(self.parents(index).rev());
+                    next.extend(self.nodes[index].parents().rev());
                 }
             }
         }

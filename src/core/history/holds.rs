@@ -225,20 +225,18 @@ impl HoldFold<'_> {
         let mut continued = Vec::new();
         let points = self.points;
         let before = before.and_then(|commit| points[commit].slots.as_ref());
-        let has =
-            |set: &Set, slot: usize| set.0.get(slot).is_some_and(|digests| !digests.is_empty());
         for (slot, digests) in pinned.0.iter().enumerate() {
             if digests.is_empty() {
                 continue;
             }
             let is_new = self.slots.get(slot).is_none_or(Vec::is_empty);
-            let is_back = before.is_some_and(|before| !has(before, slot));
+            let is_back = before.is_some_and(|before| !before.has(slot));
             if !is_new && !is_back {
                 continue;
             }
             let vanished = self.slots.iter().enumerate().find(|(other, states)| {
-                !has(pinned, *other)
-                    && (is_new || before.is_some_and(|before| has(before, *other)))
+                !pinned.has(*other)
+                    && (is_new || before.is_some_and(|before| before.has(*other)))
                     && digests
                         .iter()
                         .all(|digest| states.iter().any(|state| state.digests.contains(digest)))

@@ -384,8 +384,8 @@ pub(super) struct Point {
 impl Point {
     /// Whether the configuration of the commit shows what a slot pins.
     pub(super) fn shows(&self, slot: usize) -> bool {
-        let digests = self.slots.as_ref().and_then(|slots| slots.0.get(slot));
-        self.config != ConfigState::Removed && digests.is_some_and(|digests| !digests.is_empty())
+        let slots = self.slots.as_ref();
+        self.config != ConfigState::Removed && slots.is_some_and(|slots| slots.has(slot))
     }
 
     /// Whether the commit promotes digests that may be held, on purpose.

@@ -44,6 +44,11 @@ impl Set {
         self.0.iter().all(Vec::is_empty)
     }
 
+    /// Whether an image or a slot is pinned.
+    pub(super) fn has(&self, image: usize) -> bool {
+        self.0.get(image).is_some_and(|digests| !digests.is_empty())
+    }
+
     /// Whether the pins of some image disagree.
     pub(super) fn is_mixed(&self) -> bool {
         self.0.iter().any(|digests| digests.len() > 1)

@@ -117,8 +117,6 @@ struct Walk<'a> {
     objects: &'a mut Objects<PinList>,
     readings: &'a Readings,
     requested: HashSet<Blob>,
-    /// Those of every configuration that the last reading of the commits found on the line.
-    titles: ClaimTemplates,
     /// By blob and path of the configuration.
     parsed: HashMap<(ObjectId, usize), OwnRules>,
     /// How often the commits were read again because images turned out to be the same one.
@@ -146,14 +144,13 @@ pub(super) fn walk(
         objects,
         readings,
         requested: HashSet::new(),
-        titles: ClaimTemplates::new(config),
         parsed: HashMap::new(),
         joins: 0,
     };
     let mut directories: BTreeSet<PathBuf> = walk.current.directories().collect();
     loop {
         directories = limited(directories);
-        let (graph, mut commits) = walk.read(tip, &directories)?;
+        let (graph, mut commits, titles) = walk.read(tip, &directories)?;
         let missing = walk.missing_directories(&directories);
         if !missing.is_empty() {
             directories.extend(missing);
@@ -187,12 +184,12 @@ pub(super) fn walk(
             let sets = walk.paths.iter().enumerate();
             let sets = sets.filter(|(index, _)| commit.paths >> index & 1 == 1);
             let sets: Vec<_> = sets.map(|(_, path)| &path.set_path).collect();
-            commit.claims = (walk.titles).claims(commit.info.subject(), &commit.trailers, &sets);
+            commit.claims = titles.claims(commit.info.subject(), &commit.trailers, &sets);
         }
         return Ok(Walked {
             graph,
             commits,
-            titles: walk.titles,
+            titles,
             slots: walk.slots,
             paths: walk.paths,
             start,
@@ -228,11 +225,12 @@ impl Walk<'_> {
         is_joined
     }
 
+    /// Reads the commits, with the titles of every configuration on the line.
     fn read(
         &mut self,
         tip: &ObjectId,
         directories: &BTreeSet<PathBuf>,
-    ) -> Result<(Graph, Vec<Commit>), GitError> {
+    ) -> Result<(Graph, Vec<Commit>, ClaimTemplates), GitError> {
         let mut paths = Vec::new();
         for path in &self.paths {
             paths.extend(read_paths_of(path, directories));
@@ -248,7 +246,7 @@ impl Walk<'_> {
         let mut commits: Vec<_> = logged.iter().map(|_| None).collect();
         let line = graph.line.iter().map(|commit| &logged[*commit]);
         self.early = self.early_rules(line)?;
-        self.titles = ClaimTemplates::new(self.config);
+        let mut titles = ClaimTemplates::new(self.config);
         let mut logged: Vec<_> = logged.into_iter().map(Some).collect();
         let mut state = WalkState {
             path: self.paths.len() - 1,
@@ -269,7 +267,7 @@ impl Walk<'_> {
                     } else if (undo.own != state.own || undo.path != state.path)
                         && let Some(OwnRules::Known(_, Some(config))) = &state.own_rules
                     {
-                        self.titles.add(config);
+                        titles.add(config);
                         self.paths[state.path].config = Some(Arc::clone(config));
                     }
                 }
@@ -284,7 +282,7 @@ impl Walk<'_> {
         for commit in commits {
             entered.push(commit.expect("the steps of the graph enter every commit"));
         }
-        Ok((graph, entered))
+        Ok((graph, entered, titles))
     }
 
     /// Requests the blobs that the current configuration reads, while git prints the other commits.
