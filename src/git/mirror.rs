@@ -518,10 +518,6 @@ impl Git {
             self.run_with("fetch", &args, Some(source), &[], &settings)?
                 .required("fetch")?;
         }
-        *self
-            .idle
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         Ok(true)
     }
 }

@@ -113,15 +113,17 @@ impl Git {
     fn present_blob(&self, id: ObjectId, most: u64) -> Result<Option<Vec<u8>>, GitError> {
         self.cat_file(|process| {
             process.send(&[id])?;
-            let size = process.content_size(&id)?;
+            let Some(size) = process.content_size(&id)? else {
+                return Ok(Err(GitError::Missing(id)));
+            };
             let mut bytes = Vec::new();
             if size > most {
                 process.content(size, |_| Ok(()))?;
-                return Ok(None);
+                return Ok(Ok(None));
             }
             process.content(size, |content| content.read_to_end(&mut bytes).map(drop))?;
-            Ok(Some(bytes))
-        })
+            Ok(Ok(Some(bytes)))
+        })?
     }
 
     /// An object of any kind; `None` if it is missing in this clone.
@@ -255,12 +257,12 @@ impl<T> Objects<T> {
         self.git.cat_file(|process| {
             process.send(&pending)?;
             for id in pending {
-                let size = match process.content_size(&id) {
-                    Err(GitError::Missing(_)) if has_source => {
-                        absent.push(id);
-                        continue;
+                let Some(size) = process.content_size(&id)? else {
+                    if !has_source {
+                        return Err(GitError::Missing(id));
                     }
-                    size => size?,
+                    absent.push(id);
+                    continue;
                 };
                 let read = |content: &mut dyn Read| {
                     digests.extend(digest(&id, content)?.map(|digest| (id, digest)));
@@ -321,15 +323,15 @@ impl CatFile {
         sent.map_err(|error| self.exit_reason(io_error(error)))
     }
 
-    /// The size of a blob or an annotated tag, from the header of its response.
-    fn content_size(&mut self, id: &ObjectId) -> Result<u64, GitError> {
+    /// The size of a blob or an annotated tag, from the header of its response; `None` if it is missing.
+    fn content_size(&mut self, id: &ObjectId) -> Result<Option<u64>, GitError> {
         match self.header(id)? {
             Some(Header {
                 kind: Kind::Blob | Kind::Tag,
                 size,
-            }) => Ok(size),
+            }) => Ok(Some(size)),
             Some(_) => Err(unexpected("an object other than a blob or a tag")),
-            None => Err(GitError::Missing(*id)),
+            None => Ok(None),
         }
     }
 

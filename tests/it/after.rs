@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
-    hosted::{FORGES, PROMOTE, SERVERS, document as json, hosted, promote, run},
+    hosted::{FORGES, PROMOTE, SERVERS, document as json, hosted, one_of, promote, run},
     world::REV_B,
 };
 
@@ -31,7 +31,7 @@ fn keys(document: &Value) -> Vec<&str> {
 
 #[test]
 fn gates_are_open_undecided_shut_or_silent() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "gates: [ci, lint]");
         let gates = |exit| json(&world, &["gates", "--ref", "main"], exit);
         let document = gates(1);
@@ -170,7 +170,7 @@ fn merge_that_waits_for_expired_status_is_reported() {
 
 #[test]
 fn latest_status_counts_on_any_page() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "gates: [ci]");
         for _ in 0..130 {
             fake.store().report("ci", "failure");
@@ -346,7 +346,7 @@ fn base_branch_determines_gates_without_configuration() {
 
 #[test]
 fn without_a_token_it_is_denied_or_skipped() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "gates: [ci]");
         for args in [
             &["gates", "--ref", "main"][..],
@@ -461,7 +461,7 @@ fn promoted_gated_merged_by_itself_and_dispatched() {
 
 #[test]
 fn passed_pull_request_is_merged_at_expected_head() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         fake.store().report("ci", "success");
         let ran = run(&world, &PROMOTE).exits(0);
@@ -501,7 +501,7 @@ fn drafts_and_rehearsals_schedule_no_merge() {
 
 #[test]
 fn wait_stops_when_closed_or_timed_out() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
         fake.store().close(1);
@@ -837,7 +837,7 @@ fn staging_is_promoted_by_one_merged_pull_request() {
 
 #[test]
 fn wait_arms_only_with_auto_merge() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "gates: [ci]");
         fake.store().push("staging", "work", &[("x", "y")]);
         let document = json(&world, &[&BRING[..], &["--dry-run", "false"]].concat(), 0);
@@ -865,7 +865,7 @@ fn wait_arms_only_with_auto_merge() {
 
 #[test]
 fn branches_that_can_not_be_are_refused() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: []");
         for (from, to) in [
             ("main", "main"),
@@ -903,7 +903,7 @@ fn branches_that_can_not_be_are_refused() {
 
 #[test]
 fn four_runs_at_once_open_one_pull_request() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: []");
         fake.store().push("staging", "work", &[("x", "y")]);
         let args = [&BRING[..], &["--apply"]].concat();

@@ -15,7 +15,7 @@ use super::support::{
         server::Server,
         thousand::{Logged, Thousand},
     },
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     layout::Platform,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
 };
@@ -695,7 +695,7 @@ pub(crate) fn is_git(request: &Logged) -> bool {
 
 #[test]
 fn git_fetches_source_that_token_cannot_read() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (world, _) = on_forge(&forge, kind, "acme/hidden");
         let directory = tempfile::tempdir().unwrap();

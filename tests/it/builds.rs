@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{self, Fault, TOKEN, broken, not_found},
-    hosted::{FORGES, PROMOTE, hosted, promote, publish, run},
+    hosted::{FORGES, PROMOTE, hosted, one_of, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
     terminal::shown_at,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, whole, world},
@@ -249,7 +249,7 @@ fn protected_builds_show_the_evidence_of_prune() {
 
 #[test]
 fn protection_costs_one_more_list_of_pull_requests() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "");
         let config = world.read("repin.yaml");
         world.write("repin.yaml", format!("{config}prune: {{ tags: '.' }}\n"));
@@ -798,7 +798,7 @@ fn with_token(world: &World) -> Value {
 
 #[test]
 fn proposed_build_has_its_pull_request_number() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;
@@ -861,7 +861,7 @@ fn hidden_pull_requests_are_unknown_and_an_outage_is_an_error() {
 
 #[test]
 fn newest_opens_the_pull_request_of_its_revision() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (mut world, fake) = hosted(kind, "");
         for image in IMAGES {
             let platform = Platform::new("linux/amd64", REV_B).created("2026-11-02T00:00:00Z");

@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, When, error},
-    hosted::{FORGES, PROPOSE_C},
+    hosted::{FORGES, PROPOSE_C, one_of},
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 
@@ -669,7 +669,7 @@ fn open(world: &World, clone: &Path, revision: &str) -> Ran {
 
 #[test]
 fn pull_request_uses_the_forges_head() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind);
         // The clone was fetched before the rollback.
         world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
@@ -759,7 +759,7 @@ fn job_of_gitlab_promotes_in_a_shallow_checkout() {
 
 #[test]
 fn work_tree_is_judged_by_the_forges_head() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind);
         // The clone was fetched before the rollback.
         world.git(&["push", "-q", "--force", "origin", "HEAD~1:refs/heads/trunk"]);
@@ -821,7 +821,7 @@ fn work_tree_is_judged_by_the_forges_head() {
 
 #[test]
 fn policy_is_compared_with_that_on_the_forge() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind);
         let strict =
             world.read("repin.yaml") + "promote: { after: [{ set: staging/repin.yaml }] }\n";

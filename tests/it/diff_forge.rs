@@ -10,7 +10,7 @@ use crate::{
         fake::{Fake, Reaction},
         fleet::{self, Fleet},
         forge::{Kind, TOKEN, thousand::Thousand},
-        hosted::FORGES,
+        hosted::{FORGES, one_of},
         layout::Platform,
         world::{REV_A, REV_B, REV_C, World, world},
     },
@@ -33,7 +33,7 @@ fn subjects(list: &Value) -> Vec<&str> {
 
 #[test]
 fn newest_commits_of_a_long_range_are_listed() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (world, [early, late, _]) = on_forge(&forge, kind, NAME);
         let world = world.env("REPIN_FORGE_TOKEN", TOKEN);
@@ -70,7 +70,7 @@ fn requests_of_api(forge: &Thousand, from: usize) -> Vec<String> {
 
 #[test]
 fn unknown_commits_are_not_read_and_unrelated_ones_listed() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (mut world, [_, late, unrelated]) = on_forge(&forge, kind, NAME);
         world.build(REV_C);
@@ -139,7 +139,7 @@ fn forge_has_commits_missing_in_shallow_clone() {
 
 #[test]
 fn fleet_lists_the_commits_of_the_source() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let mut options = fleet::options(kind, 4);
         options.speed = 1000;
         let fleet = Fleet::new(options);

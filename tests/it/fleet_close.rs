@@ -10,7 +10,7 @@ use crate::support::{
         Kind, PullRow,
         thousand::{Options, Trouble, contents::PINNED},
     },
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     world::{REV_A, REV_B, Ran},
 };
 
@@ -61,7 +61,7 @@ fn body(kind: &str, revision: &str) -> String {
 
 #[test]
 fn only_pull_requests_of_the_set_are_shown() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(Options::new(kind, 10));
         propose(&fleet, 0, |_| {});
         // Foreign pull requests with any texts: of another set, from a fork, on another branch, for
@@ -153,7 +153,7 @@ fn only_pull_requests_of_the_set_are_shown() {
 
 #[test]
 fn foreign_commits_keep_a_pull_request_open() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(Options::new(kind, 2));
         let ours = propose(&fleet, 0, |_| {});
         let theirs = {
@@ -205,7 +205,7 @@ fn foreign_commits_keep_a_pull_request_open() {
 
 #[test]
 fn worst_exit_of_the_repositories_counts() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let options = Options::new(kind, 7)
             .trouble(0, Trouble::Archived)
             .trouble(1, Trouble::Empty)

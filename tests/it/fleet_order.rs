@@ -9,7 +9,7 @@ use crate::support::{
     fake::Fake,
     fleet::{Fleet, options},
     forge::Kind,
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     layout::{Layout, Platform},
 };
 
@@ -92,7 +92,7 @@ fn serve_api(fleet: &Fleet) -> Fake {
 
 #[test]
 fn creation_times_order_builds_in_fleets() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (fleet, current) = without_source(kind, 2);
         let (lines, _) = promote(&fleet, NEW);
         assert_planned(&lines);
@@ -143,7 +143,7 @@ fn creation_time_in_the_future_orders_no_fleet() {
 
 #[test]
 fn label_orders_an_unrecorded_set_of_a_fleet() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(options(kind, 2));
         let [early, late] = ["1", "2"].map(|content| {
             let mut store = fleet.forge.store(0);

@@ -14,7 +14,7 @@ use crate::{
             Kind, TOKEN,
             thousand::{Trouble, contents::PINNED},
         },
-        hosted::FORGES,
+        hosted::{FORGES, one_of},
     },
 };
 
@@ -754,7 +754,7 @@ fn current_repository_needs_no_look_at_history() {
 
 #[test]
 fn older_and_held_sets_are_refused() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(options(kind, 6));
         let (old, new) = {
             let mut store = fleet.forge.store(0);
@@ -820,7 +820,7 @@ fn reverted(kind: Kind) -> (Fleet, String) {
 
 #[test]
 fn renamed_file_hides_no_rollback() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (fleet, newest) = reverted(kind);
         for path in PINNED {
             let renamed = path.replace(".yml", "-renamed.yml");
@@ -845,7 +845,7 @@ fn renamed_file_hides_no_rollback() {
 
 #[test]
 fn first_commit_of_many_files_begins_the_history() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let mut options = options(kind, 1);
         options.seeded.files = 400;
         options.seeded.squashed = true;
@@ -857,7 +857,7 @@ fn first_commit_of_many_files_begins_the_history() {
 
 #[test]
 fn hold_counts_behind_many_commits_and_renames() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (fleet, newest) = reverted(kind);
         for number in 1..3 {
             let mut store = fleet.forge.store(number);
@@ -883,7 +883,7 @@ fn hold_counts_behind_many_commits_and_renames() {
 
 #[test]
 fn unreadable_history_is_an_outage() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(options(kind, 2).trouble(1, Trouble::Unfetched));
         planned(&fleet, &[], 4);
         let lines = fleet.lines("out.jsonl");
@@ -894,7 +894,7 @@ fn unreadable_history_is_an_outage() {
 
 #[test]
 fn refused_token_is_not_repeated_for_each_repository() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(options(kind, 30));
         let args = [&PROMOTE[..], &OUT].concat();
         fleet

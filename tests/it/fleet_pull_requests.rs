@@ -13,7 +13,7 @@ use crate::support::{
         gitea::{self, FORGEJO, GITEA, GITEA_1_25},
         thousand::{Options, Trouble, contents::PINNED},
     },
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     terminal,
 };
 
@@ -70,7 +70,7 @@ fn each_trouble_concerns_one_repository() {
         Foreign,
         Closed,
     ];
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let mut options = fast(kind, 11);
         options.troubles = troubles.into_iter().enumerate().collect();
         let fleet = Fleet::new(options);
@@ -135,7 +135,7 @@ fn each_trouble_concerns_one_repository() {
 
 #[test]
 fn last_of_several_closed_pull_requests_counts() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let closed = fast(kind, 3).trouble(1, Trouble::Closed);
         let fleet = Fleet::new(closed.trouble(2, Trouble::Closed));
         for number in 1..3 {
@@ -381,7 +381,7 @@ fn repositories_after_the_limit_are_not_read() {
 
 #[test]
 fn pull_requests_of_a_configured_branch_are_found() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(fast(kind, 3));
         for number in 0..3 {
             let mut store = fleet.forge.store(number);
@@ -501,7 +501,7 @@ fn commit_without_the_trailer_proves_no_check_of_history() {
 
 #[test]
 fn changed_pull_requests_are_corrected() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = Fleet::new(fast(kind, 6));
         {
             let mut store = fleet.forge.store(0);

@@ -11,7 +11,7 @@ use crate::support::{
         Kind, Store,
         thousand::{Options, Trouble},
     },
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     scene::hours_ago,
     world::Ran,
 };
@@ -115,7 +115,7 @@ fn pull_of(set: [&str; 4], name: &str) -> String {
 #[test]
 fn sets_of_a_fleet_stay_apart() {
     let ready = ["--pr", "ready"];
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, "");
         let planned = promote(&fleet, PROD, REV, &[]);
         assert_eq!(planned, ["planned 0", "planned 0", "unconfigured 0"]);
@@ -162,7 +162,7 @@ fn sets_of_a_fleet_stay_apart() {
 
 #[test]
 fn fleet_closes_pull_requests_of_its_set() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, "");
         for set in SETS {
             promote(&fleet, set, REV, &["--pr", "ready"]);
@@ -195,7 +195,7 @@ fn fleet_closes_pull_requests_of_its_set() {
 
 #[test]
 fn newer_fleet_set_supersedes_only_itself() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, "");
         let [old, new] = {
             let mut store = fleet.forge.store(0);
@@ -228,7 +228,7 @@ fn newer_fleet_set_supersedes_only_itself() {
 
 #[test]
 fn fleet_rollback_needs_evidence_of_its_set() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, "");
         let set = pins(&fleet.build(REV));
         let other = pins(&fleet.build(OTHER));
@@ -281,7 +281,7 @@ fn fleet_rollback_needs_evidence_of_its_set() {
 fn fleet_branches_contain_the_set_key() {
     let branches = "promote: { branch: 'up/{set}-{revision}' }\n\
                     rollback: { branch: 'back/{set}-{revision}' }\n";
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 2, "");
         for [file, set, ..] in [STAGING, PROD] {
             let rules = format!("{{ config: {set} }}");
@@ -320,7 +320,7 @@ fn fleet_branches_contain_the_set_key() {
 #[test]
 fn common_branch_of_fleet_sets_is_refused() {
     let common = "promote: { branch: 'deploy-{revision}' }\n";
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, common);
         promote(&fleet, STAGING, REV, &["--pr", "ready"]);
         let before: Vec<_> = (0..2).map(|at| open_pulls(&fleet, at)).collect();
@@ -480,7 +480,7 @@ fn unusable_stages_of_a_fleet_are_refused() {
             name(number)
         )
     };
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 9, "");
         // The stages of the sets of each repository.
         let rules = [
@@ -563,7 +563,7 @@ fn only_a_refused_stage_is_unknown() {
 
 #[test]
 fn stage_of_a_fleet_is_read_at_its_own_branch() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let fleet = fleet(kind, 3, "");
         promote(&fleet, STAGING, REV, &["--pr", "ready"]);
         merge_staging(&fleet, kind, 0, 1);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error, server::Server},
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     world::{Ran, World, world},
 };
 
@@ -704,7 +704,7 @@ fn every_finished_run_reports_its_result() {
 
 #[test]
 fn one_issue_is_opened_updated_and_closed() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (pinning, fake) = hosted(kind);
         // A closed issue with the title, other issues with similar titles, and multiple pages.
         for at in 0..130 {
@@ -902,7 +902,7 @@ fn entries_with_one_title_share_an_issue() {
 
 #[test]
 fn older_head_does_not_change_the_issue() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (pinning, fake) = hosted(kind);
         let first = pinning.git(0, &["rev-parse", "HEAD"]);
         let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
@@ -933,7 +933,7 @@ fn older_head_does_not_change_the_issue() {
 
 #[test]
 fn rehearsal_opens_an_issue_until_the_next_run() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (pinning, fake) = hosted(kind);
         let entry = pinning.entry_of(&["--simulate-stale", "true"], 1);
         assert_eq!(
@@ -1071,7 +1071,7 @@ fn issues_that_are_switched_off_are_named() {
 
 #[test]
 fn concurrent_runs_create_one_issue() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         for fault in [
             Fault::After(fakes::broken()),
             Fault::Silence,
@@ -1119,7 +1119,7 @@ fn concurrent_runs_create_one_issue() {
 
 #[test]
 fn older_of_two_issues_stays() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (pinning, fake) = hosted(kind);
         pinning.commit(20, &[("CLAUDE.md", "2")]);
         fake.store().rival = true;

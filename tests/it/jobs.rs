@@ -9,7 +9,7 @@ use crate::{
     github::outputs,
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
-        hosted::{DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, run, run_with},
+        hosted::{DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, one_of, run, run_with},
         world::{REV_A, REV_B, Ran, World},
     },
     sync::{SYNC, repository},
@@ -40,7 +40,7 @@ const SKIP: [&str; 5] = ["gates", "--ref", "main", "--pending", "skip"];
 
 #[test]
 fn state_of_gates_is_an_output() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "gates: [ci, lint]");
         let state = |args: &[&str], exit| {
             let (ran, outputs) = step(&world, args, exit);
@@ -79,7 +79,7 @@ fn state_of_gates_is_an_output() {
 
 #[test]
 fn failed_gate_may_be_left_to_a_reviewer() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let settings = "auto_merge: true, gates: [ci], sync_targets: [staging]";
         let (world, fake) = hosted(kind, settings);
         fake.store().push("staging", "work", &[("x", "y")]);
@@ -295,7 +295,7 @@ fn one_run_opens_waits_and_starts_workflows() {
 
 #[test]
 fn waiting_promotion_has_the_exit_codes_of_wait() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: []");
         let late = [&PROMOTE[..], &["--wait=0s"]].concat();
         let ran = document(&world, &late, 3);
@@ -375,7 +375,7 @@ fn promotion_of_a_branch_waits_for_its_merge() {
 
 #[test]
 fn wait_writes_the_pull_request() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
         let look = ["wait", "--pr", "1", "--timeout", "0s"];
@@ -414,7 +414,7 @@ fn only_merged_is_deleted(fake: &Fake, case: &str, ran: &Ran) -> bool {
 
 #[test]
 fn wait_deletes_only_the_merged_branch_of_repin() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
         let branch = fake.store().pulls[0].head.clone();
@@ -492,7 +492,7 @@ fn refused_deletion_only_warns() {
 
 #[test]
 fn next_promotion_deletes_the_branches_of_earlier_ones() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         for case in ["merged", "kept", "moved"] {
             let settings = if case == "kept" {
                 "delete_branch: false"

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     support::{
         forge::{Fake, Kind, Store, TOKEN},
-        hosted::FORGES,
+        hosted::{FORGES, one_of},
         world::{REV_A, REV_B, REV_C, World, world},
     },
     sync::SYNC,
@@ -242,7 +242,7 @@ fn created(result: &[Ended]) -> usize {
 
 #[test]
 fn two_machines_propose_one_pull_request() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let site = site(kind);
         for (args, revision) in [(PROMOTE_C, REV_C), (ROLL_BACK, REV_A)] {
             let branch = branch_of(&site, &args);
@@ -260,7 +260,7 @@ fn two_machines_propose_one_pull_request() {
 
 #[test]
 fn concurrent_promotion_and_rollback_have_one_each() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let site = site(kind);
         let forward = branch_of(&site, &PROMOTE_C);
         let back = branch_of(&site, &ROLL_BACK);
@@ -284,7 +284,7 @@ fn concurrent_promotion_and_rollback_have_one_each() {
 
 #[test]
 fn concurrent_branch_promotion_has_one_pull_request() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let site = site(kind);
         let branch = branch_of(&site, &PROMOTE_C);
         let brought = |case: &str| {
@@ -315,7 +315,7 @@ fn concurrent_branch_promotion_has_one_pull_request() {
 
 #[test]
 fn older_machine_reports_the_newer_revision() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let site = site(kind);
         let promotes = site
             .built

@@ -10,7 +10,9 @@ use crate::support::{
         self as fakes, Fake, Kind, When,
         store::{CommitRow, Files, Store},
     },
-    hosted::{A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
+    hosted::{
+        A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, one_of, publish, run,
+    },
     world::{self, REV_A, REV_B, Ran, World},
 };
 
@@ -28,13 +30,6 @@ enum Opened {
 }
 
 const BOTH: [Opened; 2] = [Opened::Promotion, Opened::Rollback];
-
-/// Every server and every way to open a pull request.
-fn all() -> impl Iterator<Item = (Kind, Opened)> {
-    SERVERS
-        .into_iter()
-        .flat_map(|kind| BOTH.map(|opened| (kind, opened)))
-}
 
 /// An open pull request that was not armed yet, because `ci` has not reported.
 fn opened(kind: Kind, how: Opened) -> (World, Fake) {
@@ -150,7 +145,7 @@ fn trailer(how: Opened) -> String {
 
 #[test]
 fn honest_pull_request_is_merged_by_wait() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let (world, fake) = opened(kind, how);
         fake.when(2, |store| store.report("ci", "success"));
         is_merged(&world, &fake, &format!("{kind:?} {how:?}"));
@@ -160,7 +155,7 @@ fn honest_pull_request_is_merged_by_wait() {
 /// The comparison with the pull request uses the commits that the plan fetched.
 #[test]
 fn wait_without_a_clone_fetches_once() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = opened(kind, Opened::Promotion);
         fake.when(2, |store| store.report("ci", "success"));
         fake.forget();
@@ -231,7 +226,7 @@ fn put_head(store: &mut Store, files: &Files, parents: Vec<String>, message: &st
 
 #[test]
 fn honest_pull_request_below_the_top_is_merged() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted_in(kind, MERGING, "deploy/");
         world::git(world.root(), &["init", "-q"]);
         let inner = world.path("deploy");
@@ -252,8 +247,9 @@ fn honest_pull_request_below_the_top_is_merged() {
 fn commit_with_other_digests_is_not_merged() {
     let cases = BOTH
         .into_iter()
-        .flat_map(|how| ["every", "one file", "commit of its own"].map(|which| (how, which)));
-    for (kind, (how, which)) in SERVERS.into_iter().cycle().zip(cases) {
+        .flat_map(|how| ["every", "one file", "commit of its own"].map(|which| (how, which)))
+        .collect::<Vec<_>>();
+    for (kind, (how, which)) in on_servers(&cases) {
         let (world, fake) = opened(kind, how);
         let case = format!("{kind:?} {how:?} {which}");
         let [a, b] = [A, B].map(|path| with_other_digests(&fake, path));
@@ -275,7 +271,7 @@ fn commit_with_other_digests_is_not_merged() {
 
 #[test]
 fn commit_that_leaves_pins_is_not_merged() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let (world, fake) = opened(kind, how);
         let (head, old) = (branch(&fake), fake.store().content("main", B));
         fake.store().push(&head, &trailer(how), &[(B, &old)]);
@@ -315,9 +311,9 @@ fn commit_with_other_changes_is_not_merged() {
     ];
     let cases = cases
         .iter()
-        .flat_map(|case| [(*case, false), (*case, true)]);
-    // The files are compared by git, so each case needs only one server.
-    for (kind, (case, replaces)) in SERVERS.into_iter().cycle().zip(cases) {
+        .flat_map(|case| [(*case, false), (*case, true)])
+        .collect::<Vec<_>>();
+    for (kind, (case, replaces)) in on_servers(&cases) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // Promoted, but not counted.
         let pin = |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));
@@ -353,7 +349,7 @@ fn commit_with_other_changes_is_not_merged() {
 
 #[test]
 fn commit_without_a_pin_is_not_merged() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         let head = branch(&fake);
         let planned = fake.store().content(&head, B);
@@ -370,7 +366,7 @@ fn commit_without_a_pin_is_not_merged() {
 
 #[test]
 fn base_with_a_part_of_the_set_is_merged_into() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         fake.store().github.delay = 0;
         // One file has the new pins already, and the other one another line.
@@ -392,7 +388,7 @@ fn base_with_a_part_of_the_set_is_merged_into() {
 
 #[test]
 fn base_with_other_pins_is_not_merged_into() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // git would merge this line, because the pull request does not change it.
         let [old, new] = [REV_A, REV_B].map(|revision| world.digest("fix", revision));
@@ -406,7 +402,7 @@ fn base_with_other_pins_is_not_merged_into() {
 
 #[test]
 fn base_that_gained_pins_is_not_merged_into() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // The new file has the old digest, so the merge would pin two sets.
         let pin = format!("x: ghcr.io/acme/fix@{}\n", world.digest("fix", REV_A));
@@ -426,7 +422,7 @@ fn base_that_gained_pins_is_not_merged_into() {
 
 #[test]
 fn copied_marker_permits_nothing() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let reason = |which: &str| match which {
             "fork" | "fork of another set" => "its branch is in another repository",
             "other base" => "its base is release, not main",
@@ -476,7 +472,7 @@ fn copied_marker_permits_nothing() {
 
 #[test]
 fn gates_are_those_of_the_base() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let (world, fake) = opened(kind, how);
         world.replace("repin.yaml", "gates: [ci]", "gates: [other]");
         fake.store().report("ci", "success");
@@ -509,7 +505,7 @@ fn pull_request_without_marker_is_not_merged() {
 
 #[test]
 fn removed_marker_cancels_the_merge() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let (world, fake) = opened(kind, how);
         fake.store().pulls[0].body = "mine".to_owned();
         arm(&fake);
@@ -562,7 +558,7 @@ fn marker_of_branches_permits_only_configured_branches() {
 
 #[test]
 fn branch_promotion_with_auto_merge_requires_configured_branches() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         for (settings, exit) in [("", 2), (", sync_targets: [staging]", 0)] {
             let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
             fake.store().push("staging", "work", &[("x", "y")]);
@@ -598,7 +594,7 @@ fn merging(kind: Kind) -> (&'static str, &'static str) {
 
 #[test]
 fn head_is_verified_only_where_the_branch_is() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // Each read of the pull request shows a foreign commit, and each read of the branch the approved one.
         let (head, other) = (branch(&fake), with_other_digests(&fake, A));
@@ -626,7 +622,7 @@ fn head_is_verified_only_where_the_branch_is() {
 
 #[test]
 fn configuration_that_changes_during_the_run_is_not_verified() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         let changed = world.read("repin.yaml") + "# changed\n";
         fake.store().report("ci", "success");
@@ -648,7 +644,7 @@ fn configuration_that_changes_during_the_run_is_not_verified() {
 
 #[test]
 fn moved_head_is_not_merged() {
-    for (kind, how) in all() {
+    for (kind, how) in SERVERS.into_iter().zip(BOTH.into_iter().cycle()) {
         for command in ["wait", "promote"] {
             let (world, fake) = opened(kind, how);
             let case = format!("{kind:?} {how:?} {command}");
@@ -680,7 +676,7 @@ fn moved_head_is_not_merged() {
 
 #[test]
 fn unverified_moved_head_is_refused() {
-    for (kind, how) in all() {
+    for (kind, how) in on_servers(&BOTH) {
         let (world, fake) = hosted(kind, MERGING);
         fake.store().required = vec!["ci".to_owned()];
         fake.store().report("ci", "success");
@@ -738,7 +734,7 @@ fn altered_pull_request_is_not_queued() {
 
 #[test]
 fn promotion_replaces_other_digests_before_merging() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         fake.store().report("ci", "pending");
         let other = with_other_digests(&fake, A);
@@ -814,7 +810,7 @@ fn base_with_the_configuration_of_a_fleet_is_refused() {
 
 #[test]
 fn set_with_a_moved_tag_is_not_merged() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (mut world, fake) = opened(kind, Opened::Promotion);
         let platform = crate::support::layout::Platform::new("linux/amd64", REV_B);
         let moved = platform.label("dev.acme.version", "2");
@@ -832,7 +828,7 @@ fn set_with_a_moved_tag_is_not_merged() {
 #[test]
 fn change_undone_by_later_commit_is_foreign() {
     // A merge by rebase replays both commits on the base.
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = opened(kind, Opened::Promotion);
         let (head, message) = (branch(&fake), trailer(Opened::Promotion));
         let none = ".github/workflows/none.yml";

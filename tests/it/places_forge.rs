@@ -6,7 +6,7 @@ use crate::{
     places::{FILES, PLACES, pin, split_pins},
     support::{
         forge::{Fake, Kind},
-        hosted::{FORGES, PROMOTE, hosted, promote, run},
+        hosted::{FORGES, PROMOTE, hosted, one_of, promote, run},
         world::{REV_A, REV_B, REV_C, World, details},
     },
 };
@@ -40,7 +40,7 @@ fn said(document: &Value) -> &str {
 
 #[test]
 fn pull_request_moves_split_pins_of_base() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (mut world, fake) = placed(kind);
         // The work tree does not matter: the base branch counts.
         for path in FILES {
@@ -91,7 +91,7 @@ fn pull_request_moves_split_pins_of_base() {
 
 #[test]
 fn refused_entry_of_the_base_fails() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = placed(kind);
         let digest = world.digest("fix", REV_A);
         let text = world
@@ -111,7 +111,7 @@ fn refused_entry_of_the_base_fails() {
 
 #[test]
 fn unmatched_glob_of_base_place_is_reported() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = placed(kind);
         let config = fake
             .store()
@@ -126,7 +126,7 @@ fn unmatched_glob_of_base_place_is_reported() {
 
 #[test]
 fn commit_of_split_pins_is_not_foreign() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = placed(kind);
         let branch = run(&world, &promote(REV_B)).exits(0).json()["branch"]
             .as_str()

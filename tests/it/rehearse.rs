@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{Fake as FakeForge, Kind, TOKEN},
-    hosted::FORGES,
+    hosted::{FORGES, one_of},
     layout::Platform,
     pruned::{old, push},
     registry::{Protection, Registry, push_layout, run},
@@ -855,7 +855,7 @@ fn apply(world: &World, args: &[&str]) -> Ran {
 
 #[test]
 fn failing_set_opens_one_issue() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (mut world, fake) = hosted(kind);
         apply(&world, &[]).exits(0);
         assert!(fake.store().open_issues().is_empty());
@@ -908,7 +908,7 @@ fn failing_set_opens_one_issue() {
 
 #[test]
 fn unknown_set_neither_opens_nor_closes_the_issue() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind);
         let blob = world.layout("fix").blob_path(world.digest("fix", REV_A));
         let manifest = fs::read(&blob).unwrap();

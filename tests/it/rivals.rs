@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::kills::sample;
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
-    hosted::{A, FILES, GITEAS, SERVERS, hosted, promote, publish, run, run_with},
+    hosted::{A, FILES, GITEAS, SERVERS, hosted, one_of, promote, publish, run, run_with},
     world::{REV_A, REV_B, REV_C, World},
 };
 
@@ -85,7 +85,7 @@ fn is_whole(fake: &Fake, case: &str) {
 
 #[test]
 fn branch_in_conflict_with_base_is_rebuilt() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let first = promoted(&world, REV_B, 0);
         rival(&fake);
@@ -106,7 +106,7 @@ fn branch_in_conflict_with_base_is_rebuilt() {
 
 #[test]
 fn base_with_the_same_pins_makes_branch_stale() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         promoted(&world, REV_B, 0);
         // The base gets another set of pins in the same files: the branch has the planned contents,
@@ -129,7 +129,7 @@ fn base_with_the_same_pins_makes_branch_stale() {
 
 #[test]
 fn branch_of_unrelated_history_is_refused() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -149,7 +149,7 @@ fn branch_of_unrelated_history_is_refused() {
 
 #[test]
 fn outdated_branch_is_reused() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let number = promoted(&world, REV_B, 0)["pull_request"]["number"]
             .as_u64()
@@ -164,7 +164,7 @@ fn outdated_branch_is_reused() {
 
 #[test]
 fn foreign_commit_on_merged_branch_stays() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let document = promoted(&world, REV_B, 0);
         let branch = document["branch"].as_str().unwrap();
@@ -181,7 +181,7 @@ fn foreign_commit_on_merged_branch_stays() {
 
 #[test]
 fn an_amended_commit_with_the_trailer_is_foreign() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -204,7 +204,7 @@ fn an_amended_commit_with_the_trailer_is_foreign() {
 
 #[test]
 fn foreign_commit_below_another_stays() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -254,7 +254,7 @@ fn foreign_commit_before_a_reopening_stays() {
 
 #[test]
 fn clean_merge_of_base_is_not_foreign() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         for evil in [false, true] {
             let (world, fake) = hosted(kind, "");
             let branch = promoted(&world, REV_B, 0)["branch"]
@@ -512,7 +512,7 @@ fn labels_that_several_make_at_once_are_one() {
 
 #[test]
 fn concurrent_older_pull_request_is_superseded() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (mut world, fake) = hosted(kind, "");
         world.build(REV_C);
         // Right before this run opens its pull request, another one opens that of an older
@@ -605,7 +605,7 @@ fn concurrent_branch_promotions_schedule_one_merge() {
 
 #[test]
 fn foreign_pull_request_is_no_lost_response() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
@@ -623,7 +623,7 @@ fn foreign_pull_request_is_no_lost_response() {
 
 #[test]
 fn closed_pull_request_is_found_without_its_branch() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         // Gitea and Forgejo find it by its branches, or by the list of all.
         for (finds, base, own) in [
             (true, "main", "repin"),
@@ -750,7 +750,7 @@ fn protected_branch_and_hook_are_refusals() {
 
 #[test]
 fn archived_repository_is_denied() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         fake.store().archived = true;
         assert!(printed(&promoted(&world, REV_B, 4)).contains("archived"));
@@ -770,7 +770,7 @@ fn archived_repository_is_denied() {
 
 #[test]
 fn foreign_push_cancels_scheduled_merge() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "auto_merge: true");
         fake.store().required = vec!["ci".to_owned()];
         promoted(&world, REV_B, 0);
@@ -808,7 +808,7 @@ fn foreign_push_cancels_scheduled_merge() {
 
 #[test]
 fn head_merged_between_two_polls_is_reported() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         promoted(&world, REV_B, 0);
         let branch = fake.store().pulls[0].head.clone();
@@ -911,7 +911,7 @@ fn organization_label_is_used_without_listing() {
 
 #[test]
 fn hints_match_the_state() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         // No attempt started: the base moved before each.
         let edited = format!("{}\n# ", world.read(A));
@@ -987,7 +987,7 @@ fn promoted_branch_reports_its_pending_gates() {
 #[test]
 fn amended_commit_with_a_mode_is_foreign() {
     const NONE: &str = ".github/workflows/none.yml";
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -1013,7 +1013,7 @@ fn amended_commit_with_a_mode_is_foreign() {
 /// The base and repin changed the same file: a clean merge has repin's pins and no others.
 #[test]
 fn a_merge_that_brings_other_pins_is_foreign() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()
@@ -1055,7 +1055,7 @@ fn a_merge_that_brings_other_pins_is_foreign() {
 
 #[test]
 fn closed_duplicate_does_not_prevent_next_pull_request() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "");
         promoted(&world, REV_B, 0);
         fake.store().pulls.clear();

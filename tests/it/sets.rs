@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{Fake, Kind, TOKEN},
-    hosted::{SERVERS, on_servers},
+    hosted::{SERVERS, on_servers, one_of},
     world::{self, REV_A, REV_B, REV_C, Ran, World},
 };
 
@@ -36,7 +36,7 @@ fn trailer(config: &str, revision: &str) -> String {
 }
 
 /// Every layout, and every server.
-fn cells() -> impl Iterator<Item = (Kind, [[&'static str; 2]; 2])> {
+fn cells() -> Vec<(Kind, [[&'static str; 2]; 2])> {
     on_servers(&LAYOUTS)
 }
 
@@ -304,7 +304,7 @@ fn pull_request_supersedes_only_its_set() {
 
 #[test]
 fn rollback_supersedes_no_rollback() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let sets = Sets::new(kind, LAYOUTS[0], "");
         for revision in [REV_B, REV_A] {
             sets.commit(revision);
@@ -319,7 +319,7 @@ fn rollback_supersedes_no_rollback() {
 
 #[test]
 fn renamed_set_supersedes_its_former_pull_request() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         // The option is for other revisions only.
         let mut sets = Sets::new(kind, LAYOUTS[0], "promote: { supersede: false }\n");
         sets.promote(0, REV_B);
@@ -340,7 +340,7 @@ fn renamed_set_supersedes_its_former_pull_request() {
 
 #[test]
 fn renamed_set_keeps_its_pull_request() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let more = "promote: { branch: 'deploy-{revision}' }\n";
         let mut sets = Sets::new(kind, LAYOUTS[0], more);
         sets.promote(0, REV_B);
@@ -455,7 +455,7 @@ fn marker_on_another_branch_does_not_count() {
 
 #[test]
 fn earlier_pull_request_belongs_to_top_set() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let files = [["repin.yaml", "us.yml"], PROD];
         let sets = Sets::new(kind, files, "");
         sets.promote(0, REV_B);
@@ -485,7 +485,7 @@ fn earlier_pull_request_belongs_to_top_set() {
 
 #[test]
 fn new_set_at_former_path_is_separate() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, "");
         let live = ["live/repin.yaml", "live/app.yml"];
         sets.rename(0, live);
@@ -574,7 +574,7 @@ fn wait_refuses_a_common_branch_of_two_sets() {
 #[test]
 fn wait_refuses_common_branch_of_renamed_set() {
     let common = "promote: { branch: 'deploy-{revision}' }\n";
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let mut sets = Sets::with_forge(kind, LAYOUTS[0], MERGING, common);
         sets.promote(0, REV_B);
         sets.rename(0, ["live/repin.yaml", "live/app.yml"]);
@@ -674,7 +674,7 @@ fn wait_refuses_altered_former_pull_request() {
 #[test]
 fn pin_of_two_sets_stops_a_pull_request() {
     let args = ["promote", "--revision", REV_B, "--pr", "ready"];
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let files = [["repin.eu.yaml", "app.yml"], ["repin.yaml", "app.yml"]];
         let sets = Sets::new(kind, files, "");
         // The files are those of the base branch, and not those of the work tree.
@@ -689,7 +689,7 @@ fn pin_of_two_sets_stops_a_pull_request() {
 
 #[test]
 fn pull_request_ignores_duplicate_in_work_tree() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let sets = Sets::new(kind, [STAGING, PROD], "");
         let other = sets
             .world

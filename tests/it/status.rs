@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, error},
-    hosted::{FORGES, PROMOTE, document, hosted, run},
+    hosted::{FORGES, PROMOTE, document, hosted, one_of, run},
     repo::{Repo, revision},
     strace::{self, Point},
     world::{REV_A, REV_B, REV_C, Ran, World, world},
@@ -504,7 +504,7 @@ fn a_shallow_clone_is_reported() {
 
 #[test]
 fn only_open_pull_requests_of_sets_are_listed() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "");
         run(&world, &PROMOTE).exits(0);
         let opened = fake.store().pulls[0].clone();
@@ -597,7 +597,7 @@ fn failing_forge_determines_the_exit_code() {
 
 #[test]
 fn forge_confirms_the_pull_request_of_commit() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;
@@ -671,7 +671,7 @@ fn branch_with_similar_name_is_not_base() {
 
 #[test]
 fn rebase_merge_is_found_by_set_branch() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "base: main");
         run(&world, &PROMOTE).exits(0);
         let number = fake.store().pulls[0].number;

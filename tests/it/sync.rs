@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fault, Kind, TOKEN, error},
-    hosted::{SERVERS, hosted, run},
+    hosted::{SERVERS, hosted, one_of, run},
     world::{Ran, World, git, world},
 };
 
@@ -259,7 +259,7 @@ fn unlisted_target_is_refused_before_fetching() {
 /// file, so that the merge reads contents that were not fetched with the commits.
 #[test]
 fn token_merges_without_a_clone_and_from_a_shallow_one() {
-    for kind in SERVERS {
+    for kind in one_of(SERVERS) {
         let (world, fake) = hosted(kind, "sync_targets: [staging]");
         let text = |first: &str, last: &str| format!("{first}\n{}{last}\n", "-\n".repeat(9));
         let push = |branch: &str, text: &str| fake.store().push(branch, "x", &[("both", text)]);

@@ -1,6 +1,6 @@
 //! The status of a set as one screen of 80 columns.
 
-use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
+use std::{collections::BTreeSet, fmt::Write as _, time::{Duration, SystemTime}};
 
 use jiff::tz::TimeZone;
 
@@ -16,7 +16,7 @@ use crate::{
     },
     core::{checks, history::IgnoredClaim},
     forge::Words,
-    oci::Digest,
+    oci::{Digest, date},
 };
 
 const COLUMNS: usize = 80;
@@ -503,10 +503,15 @@ fn conclusion(document: &StatusDocument) -> String {
 fn waiting(row: &WaitingRow, revision: Option<String>, zone: &TimeZone) -> String {
     let stage = plain(&row.stage);
     let revision = revision.unwrap_or_else(|| "a set without a recorded revision".to_owned());
-    match &row.until {
-        Some(until) => format!("{revision} waits for {stage} until {}", local(until, zone)),
-        None => format!("{revision} waits for {stage}"),
-    }
+    let Some(until) = &row.until else {
+        return format!("{revision} waits for {stage}");
+    };
+    // Rounded up to a minute, as by the check: a promotion at this time passes.
+    let until = date::parse(until).map_or_else(
+        || until.clone(),
+        |time| date::format(time + Duration::from_secs(59)),
+    );
+    format!("{revision} waits for {stage} until {}", local(&until, zone))
 }
 
 /// The row of a set in the table of all sets.
