@@ -129,6 +129,7 @@ mod support {
     pub(crate) mod repo;
     pub(crate) mod schema;
     pub(crate) mod strace;
+    pub(crate) mod sweep;
     pub(crate) mod tls;
     pub(crate) mod token;
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error},
-    hosted::{FORGES, PROMOTE, SERVERS, document as json, hosted, one_of, promote, run},
+    hosted::{FORGES, PROMOTE, SERVERS, document as json, hosted, promote, run},
+    sweep::one_of,
     world::REV_B,
 };
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, broken},
     hosted::{self, GITEAS, LOOK, PROMOTE, WAIT, run},
+    sweep::{one_of, with_each},
     world::{REV_B, World},
 };
 
@@ -26,36 +27,37 @@ fn requires_ci(fake: &Fake) {
 
 #[test]
 fn merge_uses_preferred_allowed_style() {
-    for kind in GITEAS {
-        for (styles, preferred) in [
-            (&["merge", "squash"][..], "squash"),
-            (&["rebase"], "merge"),
-            (&["rebase", "rebase-merge"], "rebase-merge"),
-            (&["squash"], ""),
-        ] {
-            let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
-            {
-                let mut store = fake.store();
-                store.gitea.styles = styles.to_vec();
-                store.gitea.default_style = preferred;
-            }
-            requires_ci(&fake);
-            run(&world, &PROMOTE).exits(0);
-            assert_eq!(fake.store().scheduled.len(), 1, "{kind:?} {styles:?}");
-            fake.when(1, |store| store.report("ci", "success"));
-            let document = run(&world, &WAIT).exits(0).json();
-            assert_eq!(document["state"], "merged", "{kind:?} {styles:?}");
-            let wanted = if styles.contains(&preferred) {
-                preferred
-            } else {
-                styles[0]
-            };
-            assert_eq!(
-                fake.store().gitea.asked_style,
-                wanted,
-                "{kind:?} {styles:?}"
-            );
+    let cases = [
+        (&["merge", "squash"][..], "squash"),
+        (&["rebase"], "merge"),
+        (&["rebase", "rebase-merge"], "rebase-merge"),
+        (&["squash"], ""),
+    ];
+    for (kind, (styles, preferred)) in with_each(&cases, GITEAS) {
+        let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
+        {
+            let mut store = fake.store();
+            store.gitea.styles = styles.to_vec();
+            store.gitea.default_style = preferred;
         }
+        requires_ci(&fake);
+        run(&world, &PROMOTE).exits(0);
+        assert_eq!(fake.store().scheduled.len(), 1, "{kind:?} {styles:?}");
+        fake.when(1, |store| store.report("ci", "success"));
+        let document = run(&world, &WAIT).exits(0).json();
+        assert_eq!(document["state"], "merged", "{kind:?} {styles:?}");
+        let wanted = if styles.contains(&preferred) {
+            preferred
+        } else {
+            styles[0]
+        };
+        assert_eq!(
+            fake.store().gitea.asked_style,
+            wanted,
+            "{kind:?} {styles:?}"
+        );
+    }
+    for kind in one_of(GITEAS) {
         let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
         fake.store().gitea.styles.clear();
         requires_ci(&fake);

@@ -15,8 +15,9 @@ use super::support::{
         server::Server,
         thousand::{Logged, Thousand},
     },
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
     layout::Platform,
+    sweep::one_of,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
 };
 

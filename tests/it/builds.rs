@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{self, Fault, TOKEN, broken, not_found},
-    hosted::{FORGES, PROMOTE, hosted, one_of, promote, publish, run},
+    hosted::{FORGES, PROMOTE, hosted, promote, publish, run},
     layout::{Platform, REVISION_LABEL},
+    sweep::one_of,
     terminal::shown_at,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, git, whole, world},
 };

@@ -8,7 +8,8 @@ use std::{
 
 use crate::support::{
     forge::{Fake, Fault, JOB_TOKEN, Kind, TOKEN, When, error},
-    hosted::{FORGES, PROPOSE_C, one_of},
+    hosted::{FORGES, PROPOSE_C},
+    sweep::one_of,
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git, world},
 };
 

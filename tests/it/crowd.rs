@@ -12,6 +12,7 @@ use std::{
 
 use crate::support::{
     strace::{self, Point},
+    sweep::is_long,
     tree::{Tree, Way},
     world::{REV_A, REV_B, REV_C},
 };
@@ -110,7 +111,7 @@ fn modes(tree: &Tree) -> BTreeMap<String, u32> {
 }
 
 fn rounds() -> usize {
-    if crate::kills::long() { 20 } else { 1 }
+    if is_long() { 20 } else { 1 }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use crate::{
         fake::{Fake, Reaction},
         fleet::{self, Fleet},
         forge::{Kind, TOKEN, thousand::Thousand},
-        hosted::{FORGES, one_of},
+        hosted::FORGES,
         layout::Platform,
+        sweep::one_of,
         world::{REV_A, REV_B, REV_C, World, world},
     },
 };

@@ -10,7 +10,8 @@ use crate::support::{
         Kind, PullRow,
         thousand::{Options, Trouble, contents::PINNED},
     },
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
+    sweep::one_of,
     world::{REV_A, REV_B, Ran},
 };
 

@@ -9,8 +9,9 @@ use crate::support::{
     fake::Fake,
     fleet::{Fleet, options},
     forge::Kind,
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
     layout::{Layout, Platform},
+    sweep::one_of,
 };
 
 const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

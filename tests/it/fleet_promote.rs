@@ -14,7 +14,8 @@ use crate::{
             Kind, TOKEN,
             thousand::{Trouble, contents::PINNED},
         },
-        hosted::{FORGES, one_of},
+        hosted::FORGES,
+        sweep::one_of,
     },
 };
 
@@ -124,7 +125,7 @@ fn missing_configurations_fail_if_configured() {
 fn plan_costs_few_requests() {
     // Per cent of requests a repository, of which one is for the commit that added the files; the
     // server's version is requested once.
-    for (kind, count, most) in [(Kind::Github, 100, 520), (Kind::Gitea, 20, 705)] {
+    for (kind, count, most) in [(Kind::Github, 50, 520), (Kind::Gitea, 8, 705)] {
         let mut options = options(kind, count);
         options.seeded.files = 400;
         let fleet = Fleet::new(options);
@@ -652,7 +653,7 @@ verify: {{ signers: [{{ key: list.txt, commit: 'off' }}] }}
 #[test]
 fn globs_of_100_000_files_are_refused_cheaply() {
     // GitLab lists 100 files at a time, and at most 30,000.
-    for kind in [Kind::Github, Kind::Gitea] {
+    for kind in one_of([Kind::Github, Kind::Gitea]) {
         let fleet = taking_all(kind, 99_000);
         let mut command = Command::new("sh");
         command

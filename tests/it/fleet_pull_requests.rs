@@ -13,7 +13,8 @@ use crate::support::{
         gitea::{self, FORGEJO, GITEA, GITEA_1_25},
         thousand::{Options, Trouble, contents::PINNED},
     },
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
+    sweep::one_of,
     terminal,
 };
 

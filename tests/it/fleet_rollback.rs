@@ -8,7 +8,8 @@ use crate::support::{
         Kind,
         thousand::{Options, contents::PINNED},
     },
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
+    sweep::one_of,
 };
 
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";

@@ -11,8 +11,9 @@ use crate::support::{
         Kind, Store,
         thousand::{Options, Trouble},
     },
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
     scene::hours_ago,
+    sweep::one_of,
     world::Ran,
 };
 

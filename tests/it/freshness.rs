@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, error, server::Server},
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
+    sweep::one_of,
     world::{Ran, World, world},
 };
 

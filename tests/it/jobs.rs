@@ -9,7 +9,8 @@ use crate::{
     github::outputs,
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
-        hosted::{DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, one_of, run, run_with},
+        hosted::{DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, run, run_with},
+        sweep::one_of,
         world::{REV_A, REV_B, Ran, World},
     },
     sync::{SYNC, repository},

@@ -23,6 +23,7 @@ use std::{
 use crate::support::{
     skip::skip,
     strace::{self, Point},
+    sweep::{is_long, sample},
     tree::{Holds, Set, Tree, Way, files_below},
     world::{REV_B, world},
 };
@@ -30,24 +31,6 @@ use crate::support::{
 /// The calls that change the disk, and the lock. `openat` counts if it creates a file.
 const CHANGING: &str = "openat,write,fsync,fdatasync,ftruncate,renameat,renameat2,linkat,unlinkat,\
                         mkdirat,fchmod,fchown,fsetxattr,fremovexattr,flock";
-
-pub(crate) fn long() -> bool {
-    std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
-}
-
-/// All of them in a long sweep, else `count` of them at even distances, first and last included.
-pub(crate) fn sample<T>(all: Vec<T>, count: usize) -> Vec<T> {
-    let total = all.len();
-    if long() || total <= count {
-        return all;
-    }
-    let chosen: Vec<_> = (0..count).map(|n| n * (total - 1) / (count - 1)).collect();
-    all.into_iter()
-        .enumerate()
-        .filter(|(at, _)| chosen.contains(at))
-        .map(|(_, one)| one)
-        .collect()
-}
 
 /// Every call of a run that changes something in the tree.
 fn points(tree: &Tree, command: &Command) -> Vec<Point> {
@@ -152,7 +135,7 @@ fn sweep(way: Way, files: usize, count: usize) {
     for (nth, point) in sample(all, count).into_iter().enumerate() {
         for discard in [false, true] {
             // One of the two in a short sweep.
-            if !long() && discard != (nth % 2 == 1) {
+            if !is_long() && discard != (nth % 2 == 1) {
                 continue;
             }
             tree.reset();
@@ -229,7 +212,7 @@ fn moments(tree: &Tree) -> Vec<Point> {
 #[test]
 fn killed_recoveries_are_recovered() {
     let all = [(Way::Promote, 5), (Way::Rollback, 5), (Way::Promote, 20)];
-    let some = if long() { &all[..] } else { &all[..1] };
+    let some = if is_long() { &all[..] } else { &all[..1] };
     let runs: usize = thread::scope(|scope| {
         let mut threads = Vec::new();
         for (way, files) in some {
@@ -327,9 +310,9 @@ fn failed_calls_leave_a_set_or_journal() {
         let all = points(&tree, &tree.command());
         // The lock has separate tests: such an error is an error of the lock.
         let all: Vec<_> = all.into_iter().filter(|p| p.name != "flock").collect();
-        for (nth, point) in sample(all, 12).into_iter().enumerate() {
+        for (nth, point) in sample(all, 8).into_iter().enumerate() {
             for (at, error) in ERRORS.into_iter().enumerate() {
-                if !long() && at != nth % ERRORS.len() {
+                if !is_long() && at != nth % ERRORS.len() {
                     continue;
                 }
                 for injection in [
@@ -338,7 +321,7 @@ fn failed_calls_leave_a_set_or_journal() {
                 ] {
                     let persists = injection.ends_with('+');
                     // Retried for as long as it lasts: that would be indefinitely.
-                    if persists && error == "EINTR" || !long() && persists != (nth % 3 == 0) {
+                    if persists && error == "EINTR" || !is_long() && persists != (nth % 3 == 0) {
                         continue;
                     }
                     tree.reset();
@@ -389,7 +372,7 @@ fn short_writes_leave_one_set_or_a_journal() {
         .map(|(bytes, _)| bytes.len())
         .max()
         .unwrap();
-    let steps = if long() { 60 } else { 6 };
+    let steps = if is_long() { 60 } else { 6 };
     let mut seen = [0, 0];
     for step in 0..=steps {
         // The journal is written first and is the longest: below its length no copy is reached.

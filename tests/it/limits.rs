@@ -8,8 +8,9 @@ use serde_json::json;
 use crate::support::{
     attach,
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
-    hosted::{self, FILES, FORGES, PROMOTE, one_of},
+    hosted::{self, FILES, FORGES, PROMOTE},
     runner,
+    sweep::one_of,
     world::{Ran, World},
 };
 

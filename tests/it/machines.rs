@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::{
     support::{
         forge::{Fake, Kind, Store, TOKEN},
-        hosted::{FORGES, one_of},
+        hosted::FORGES,
+        sweep::{is_long, one_of},
         world::{REV_A, REV_B, REV_C, World, world},
     },
     sync::SYNC,
@@ -49,7 +50,7 @@ impl From<Output> for Ended {
 
 /// The selected moments of `count`.
 fn moments(all: usize) -> impl Iterator<Item = usize> {
-    let step = if crate::kills::long() { 1 } else { 7 };
+    let step = if is_long() { 1 } else { 7 };
     (1..=all).step_by(step)
 }
 

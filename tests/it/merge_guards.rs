@@ -10,9 +10,8 @@ use crate::support::{
         self as fakes, Fake, Kind, When,
         store::{CommitRow, Files, Store},
     },
-    hosted::{
-        A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, one_of, publish, run,
-    },
+    hosted::{A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
+    sweep::{one_of, with_each},
     world::{self, REV_A, REV_B, Ran, World},
 };
 
@@ -309,11 +308,7 @@ fn commit_with_other_changes_is_not_merged() {
         "mode",
         "symlink",
     ];
-    let cases = cases
-        .iter()
-        .flat_map(|case| [(*case, false), (*case, true)])
-        .collect::<Vec<_>>();
-    for (kind, (case, replaces)) in on_servers(&cases) {
+    for (kind, (replaces, case)) in on_servers(&with_each(&cases, [false, true])) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // Promoted, but not counted.
         let pin = |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));

@@ -6,7 +6,8 @@ use crate::{
     places::{FILES, PLACES, pin, split_pins},
     support::{
         forge::{Fake, Kind},
-        hosted::{FORGES, PROMOTE, hosted, one_of, promote, run},
+        hosted::{FORGES, PROMOTE, hosted, promote, run},
+        sweep::one_of,
         world::{REV_A, REV_B, REV_C, World, details},
     },
 };

@@ -13,10 +13,11 @@ use std::{
 };
 
 use crate::{
-    kills::{is_unprinted, long},
+    kills::is_unprinted,
     support::{
         power::{CHANGING, Files, History, materialise},
         strace::{self, Call, Point},
+        sweep::is_long,
         tree::{Holds, Set, Tree, Way, files_below, is_lock},
     },
 };
@@ -164,7 +165,7 @@ fn summary(files: &Files) -> Vec<String> {
 
 /// The number of ways after each operation of a single run.
 fn of_one_run(tree: &Tree) -> usize {
-    match (long(), tree.old.len()) {
+    match (is_long(), tree.old.len()) {
         (false, _) => 6,
         (true, ..=5) => 400,
         (true, _) => 40,
@@ -175,7 +176,7 @@ fn of_one_run(tree: &Tree) -> usize {
 const OF_TWO_RUNS: usize = 4;
 
 fn trees() -> Vec<Tree> {
-    if long() {
+    if is_long() {
         let all = [1, 5, 20].map(|files| [Way::Promote, Way::Rollback].map(|way| (files, way)));
         all.as_flattened()
             .iter()
@@ -236,7 +237,7 @@ fn points(tree: &Tree) -> Vec<Point> {
 
 /// All in a long sweep, otherwise the calls for the journal's directories, and a sample.
 fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
-    let chosen = |at: usize| long() || at < 4 || at.is_multiple_of(step);
+    let chosen = |at: usize| is_long() || at < 4 || at.is_multiple_of(step);
     let numbered = all.into_iter().enumerate();
     numbered
         .filter(|(at, _)| chosen(*at))
@@ -248,7 +249,7 @@ fn every<T>(all: Vec<T>, step: usize) -> Vec<T> {
 fn power_cut_during_undo_leaves_one_set() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
-        for point in every(points(&tree), 7) {
+        for point in every(points(&tree), 14) {
             let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
             let injection = point.inject("error=EIO");
             let output = cuts.output(&tree.command(), std::slice::from_ref(&injection));
@@ -285,7 +286,7 @@ fn power_cut_during_undo_leaves_one_set() {
 fn power_cut_after_kill_leaves_one_set() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
-        for point in every(points(&tree), 8) {
+        for point in every(points(&tree), 16) {
             let kill = [point.inject("signal=KILL")];
             let recover = tree.world.command(&["recover"]);
             for (next, command) in [("recover", recover), ("the same again", tree.command())] {
@@ -323,7 +324,7 @@ fn power_cut_after_kill_leaves_one_set() {
 fn discarded_state_survives_a_power_cut() {
     for tree in trees().into_iter().take(4) {
         let mut figures = [0; 2];
-        for point in every(points(&tree), 4) {
+        for point in every(points(&tree), 8) {
             let mut cuts = Cuts::of(&tree, OF_TWO_RUNS);
             let kill = [point.inject("signal=KILL")];
             assert_eq!(cuts.run(&tree.command(), &kill), None, "{point:?}");

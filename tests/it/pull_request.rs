@@ -10,6 +10,7 @@ use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, When, error},
     hosted::{FILES, FORGES, hosted, hosted_in, promote, publish, run},
     shop,
+    sweep::with_each,
     world::{REV_A, REV_B, REV_C, World, details},
 };
 
@@ -443,46 +444,44 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
 
 #[test]
 fn moving_base_is_replanned_three_times() {
-    for kind in FORGES {
-        for (restless, exit) in [(1, 0), (2, 3), (9, 3)] {
-            let (world, fake) = hosted(kind, "labels: [ci]");
-            // A file that the plan also changes: the result for its old content is not the result
-            // wanted.
-            let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
-            fake.store().intruder = Some((".github/workflows/b.yml".to_owned(), edited));
-            fake.store().restless = restless;
-            let ran = run(&world, &promote(REV_B)).exits(exit);
-            assert_eq!(
-                ran.stderr.matches("planning again").count(),
-                2,
-                "{}",
-                ran.stderr
+    for (kind, (restless, exit)) in with_each(&[(1, 0), (2, 3), (9, 3)], FORGES) {
+        let (world, fake) = hosted(kind, "labels: [ci]");
+        // A file that the plan also changes: the result for its old content is not the result
+        // wanted.
+        let edited = format!("{}\n# ", world.read(".github/workflows/b.yml"));
+        fake.store().intruder = Some((".github/workflows/b.yml".to_owned(), edited));
+        fake.store().restless = restless;
+        let ran = run(&world, &promote(REV_B)).exits(exit);
+        assert_eq!(
+            ran.stderr.matches("planning again").count(),
+            2,
+            "{}",
+            ran.stderr
+        );
+        let document = ran.json();
+        assert_eq!(document["pull_request"].is_null(), exit == 3, "{document}");
+        if exit == 3 {
+            assert!(
+                document["error"]["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("3 times"),
+                "{document}"
             );
-            let document = ran.json();
-            assert_eq!(document["pull_request"].is_null(), exit == 3, "{document}");
-            if exit == 3 {
-                assert!(
-                    document["error"]["message"]
-                        .as_str()
-                        .unwrap()
-                        .contains("3 times"),
-                    "{document}"
-                );
-                assert_eq!(fake.store().pulls.len(), 0);
-                run(
-                    &world,
-                    &[
-                        "promote",
-                        "--revision",
-                        REV_B,
-                        "--dry-run",
-                        "true",
-                        "--pr",
-                        "draft",
-                    ],
-                )
-                .exits(0);
-            }
+            assert_eq!(fake.store().pulls.len(), 0);
+            run(
+                &world,
+                &[
+                    "promote",
+                    "--revision",
+                    REV_B,
+                    "--dry-run",
+                    "true",
+                    "--pr",
+                    "draft",
+                ],
+            )
+            .exits(0);
         }
     }
 }
@@ -857,58 +856,57 @@ fn started_writes_are_reported() {
 
 #[test]
 fn interrupted_run_is_finished_by_the_next() {
-    for kind in FORGES {
-        for (method, path) in [
-            ("GET", "/info/refs"),
-            ("POST", "/git-upload-pack"),
-            ("POST", "/git-receive-pack"),
-            ("POST", "/pulls"),
-            ("POST", "/labels"),
-        ] {
-            let (world, fake) = hosted(kind, "labels: [ci]");
-            let (method, path) = match (kind, path) {
-                // The creation contains the labels.
-                (Kind::Gitlab, "/labels") => continue,
-                (Kind::Gitlab, "/pulls") => ("POST", "/merge_requests"),
-                _ => (method, path),
-            };
-            fake.fault((method, path), 1, Fault::Hang);
-            let mut command = world.command(&promote(REV_B));
-            let command = command
-                .env("REPIN_FORGE_TOKEN", TOKEN)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            let mut child = command.spawn().unwrap();
-            let wanted = format!("{method} ");
-            let arrived = |line: &String| {
-                line.starts_with(&wanted) && line.split('?').next().unwrap().ends_with(path)
-            };
-            let limit = Instant::now() + Duration::from_secs(60);
-            while !fake.asked().iter().any(arrived) {
-                assert!(Instant::now() < limit, "never came to {method} {path}");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-            assert!(!child.wait().unwrap().success(), "{kind:?} {method} {path}");
-            let document = run(&world, &promote(REV_B)).exits(0).json();
-            let store = fake.store();
-            assert_eq!(
-                store.open_pulls().len(),
-                1,
-                "{kind:?} {method} {path}: {document}"
-            );
-            assert_eq!(
-                store.open_pulls()[0].labels.first().map(String::as_str),
-                Some("ci")
-            );
-            let branch = document["branch"].as_str().unwrap();
-            assert_eq!(
-                store.ahead(&store.refs["main"], &store.refs[branch]).len(),
-                1,
-                "one commit"
-            );
+    let steps = [
+        ("GET", "/info/refs"),
+        ("POST", "/git-upload-pack"),
+        ("POST", "/git-receive-pack"),
+        ("POST", "/pulls"),
+        ("POST", "/labels"),
+    ];
+    for (kind, (method, path)) in with_each(&steps, FORGES) {
+        let (world, fake) = hosted(kind, "labels: [ci]");
+        let (method, path) = match (kind, path) {
+            // The creation contains the labels.
+            (Kind::Gitlab, "/labels") => continue,
+            (Kind::Gitlab, "/pulls") => ("POST", "/merge_requests"),
+            _ => (method, path),
+        };
+        fake.fault((method, path), 1, Fault::Hang);
+        let mut command = world.command(&promote(REV_B));
+        let command = command
+            .env("REPIN_FORGE_TOKEN", TOKEN)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let wanted = format!("{method} ");
+        let arrived = |line: &String| {
+            line.starts_with(&wanted) && line.split('?').next().unwrap().ends_with(path)
+        };
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !fake.asked().iter().any(arrived) {
+            assert!(Instant::now() < limit, "never came to {method} {path}");
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert!(!child.wait().unwrap().success(), "{kind:?} {method} {path}");
+        let document = run(&world, &promote(REV_B)).exits(0).json();
+        let store = fake.store();
+        assert_eq!(
+            store.open_pulls().len(),
+            1,
+            "{kind:?} {method} {path}: {document}"
+        );
+        assert_eq!(
+            store.open_pulls()[0].labels.first().map(String::as_str),
+            Some("ci")
+        );
+        let branch = document["branch"].as_str().unwrap();
+        assert_eq!(
+            store.ahead(&store.refs["main"], &store.refs[branch]).len(),
+            1,
+            "one commit"
+        );
     }
 }
 

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use crate::support::{
     fake::{Fake, Reaction},
     forge::{Fake as FakeForge, Kind, TOKEN},
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
     layout::Platform,
     pruned::{old, push},
     registry::{Protection, Registry, push_layout, run},
     shop::{CONTRACT, agents, base, shop},
+    sweep::one_of,
     world::{REV_A, REV_B, REV_C, Ran, World, details, failed, git_at, world},
 };
 

@@ -10,10 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::kills::sample;
 use crate::support::{
     forge::{self as fakes, Fake, Fault, Kind, TOKEN, When, broken, error},
-    hosted::{A, FILES, GITEAS, SERVERS, hosted, one_of, promote, publish, run, run_with},
+    hosted::{A, FILES, GITEAS, SERVERS, hosted, promote, publish, run, run_with},
+    sweep::{one_of, sample, with_each},
     world::{REV_A, REV_B, REV_C, World},
 };
 
@@ -301,28 +301,27 @@ fn clean_merge_of_base_is_not_foreign() {
 /// commit and can be merged.
 #[test]
 fn update_keeps_its_pull_request_with_any_queue() {
-    for (version, kind) in [
+    let servers = [
         ("1.24.7", Kind::Gitea),
         (fakes::gitea::GITEA_1_25, Kind::Gitea),
         (fakes::gitea::GITEA, Kind::Gitea),
         (fakes::gitea::FORGEJO, Kind::Forgejo),
-    ] {
-        for delay in [0, 1, 2, 3, 4, 6, 9] {
-            let case = format!("{version} {delay}");
-            let (world, fake) = hosted(kind, "");
-            fake.store().version = version;
-            fake.store().gitea.delay = delay;
-            let first = promoted(&world, REV_B, 0);
-            rival(&fake);
-            fake.forget();
-            let again = promoted(&world, REV_B, 0);
-            let (before, after) = (&first["pull_request"], &again["pull_request"]);
-            assert_eq!(after["number"], before["number"], "{case}");
-            assert_eq!(after["state"], "updated", "{case}");
-            is_whole(&fake, &case);
-            let most = if version == fakes::gitea::GITEA { 2 } else { 5 };
-            assert!(fake.writes().len() <= most, "{case} {:#?}", fake.writes());
-        }
+    ];
+    for ((version, kind), delay) in with_each(&[0, 1, 2, 3, 4, 6, 9], servers) {
+        let case = format!("{version} {delay}");
+        let (world, fake) = hosted(kind, "");
+        fake.store().version = version;
+        fake.store().gitea.delay = delay;
+        let first = promoted(&world, REV_B, 0);
+        rival(&fake);
+        fake.forget();
+        let again = promoted(&world, REV_B, 0);
+        let (before, after) = (&first["pull_request"], &again["pull_request"]);
+        assert_eq!(after["number"], before["number"], "{case}");
+        assert_eq!(after["state"], "updated", "{case}");
+        is_whole(&fake, &case);
+        let most = if version == fakes::gitea::GITEA { 2 } else { 5 };
+        assert!(fake.writes().len() <= most, "{case} {:#?}", fake.writes());
     }
 }
 
@@ -428,7 +427,7 @@ fn killed_push_is_repaired_by_the_next() {
     let all = injections(&world.read("calls"));
     assert!(all.len() > 40, "{all:#?}");
     let mut before = [0, 0];
-    for injection in sample(all, 8) {
+    for injection in sample(all, 5) {
         let (world, fake) = cloned();
         let path = trace_pushes(&world);
         let status = run_under(&world, &path, &injection);

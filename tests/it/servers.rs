@@ -14,6 +14,7 @@ use crate::support::{
         gitea::{FORGEJO, GITEA, GITEA_1_25},
     },
     hosted::{A, PROMOTE, WAIT, hosted, promote, run},
+    sweep::{sample, with_each},
     world::{REV_B, World},
 };
 
@@ -108,31 +109,30 @@ fn branch_is_updated_on_every_version() {
 
 #[test]
 fn losers_of_race_for_new_branch_succeed() {
-    for version in SERVERS {
-        for admin in [true, false] {
-            let case = format!("{version} {admin}");
-            let (world, fake) = on(version, "");
-            fake.store().gitea.admin = admin;
-            let children: Vec<_> = (0..4).map(|_| started(&world, &promote(REV_B))).collect();
-            for child in children {
-                assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
-            }
-            is_whole(&fake, &case);
+    for (version, admin) in with_each(&[true, false], SERVERS) {
+        let case = format!("{version} {admin}");
+        let (world, fake) = on(version, "");
+        fake.store().gitea.admin = admin;
+        let children: Vec<_> = (0..4).map(|_| started(&world, &promote(REV_B))).collect();
+        for child in children {
+            assert_eq!(ended(child, &case)["pull_request"]["number"], 1, "{case}");
         }
+        is_whole(&fake, &case);
     }
 }
 
 #[test]
 fn losers_of_race_for_rebuilt_branch_succeed() {
     // The text of a 500 is visible to administrators only.
-    for (version, admin) in [
+    let cases = vec![
         ("1.23.8", false),
         (GITEA_1_25, true),
         (GITEA_1_25, false),
         (GITEA, false),
         (FORGEJO, true),
         (FORGEJO, false),
-    ] {
+    ];
+    for (version, admin) in sample(cases, 3) {
         let case = format!("{version} {admin}");
         let (world, fake) = on(version, "");
         promoted(&world, 0);
@@ -192,18 +192,17 @@ fn refusals_that_look_like_races_are_reported() {
 /// Wherever a run that rebuilds a branch is killed, the next one finishes, without `--reopen`.
 #[test]
 fn killed_rebuild_is_finished_by_the_next_run() {
-    for version in [GITEA_1_25, GITEA, FORGEJO] {
-        for (method, path) in [("PATCH", "/pulls/1"), ("POST", "/git-receive-pack")] {
-            let case = format!("{version} {method}");
-            let (world, fake) = on(version, "");
-            promoted(&world, 0);
-            rival(&fake);
-            killed_at(&world, &fake, 0, (method, path), Signal::KILL);
-            fakes::gitea::drain(&mut fake.store());
-            let again = promoted(&world, 0);
-            assert_eq!(again["pull_request"]["number"], 1, "{case}");
-            is_whole(&fake, &case);
-        }
+    let steps = [("PATCH", "/pulls/1"), ("POST", "/git-receive-pack")];
+    for (version, (method, path)) in with_each(&steps, [GITEA_1_25, GITEA, FORGEJO]) {
+        let case = format!("{version} {method}");
+        let (world, fake) = on(version, "");
+        promoted(&world, 0);
+        rival(&fake);
+        killed_at(&world, &fake, 0, (method, path), Signal::KILL);
+        fakes::gitea::drain(&mut fake.store());
+        let again = promoted(&world, 0);
+        assert_eq!(again["pull_request"]["number"], 1, "{case}");
+        is_whole(&fake, &case);
     }
 }
 
@@ -526,20 +525,18 @@ fn pending_pull_request_is_scheduled_on_every_version() {
 
 #[test]
 fn wait_merges_passed_pull_request() {
-    for version in MERGING {
-        // Scheduled by an earlier run, or not at all.
-        for scheduled in [true, false] {
-            let (world, fake) = merging(version, true);
-            fake.store().report("ci", "pending");
-            run(&world, &PROMOTE).exits(0);
-            let rows = std::mem::take(&mut fake.store().scheduled);
-            fake.store().report("ci", "success");
-            if scheduled {
-                fake.store().scheduled = rows;
-            }
-            let document = run(&world, &WAIT).exits(0).json();
-            assert_eq!(document["state"], "merged", "{version} {scheduled}");
+    // Scheduled by an earlier run, or not at all.
+    for (version, scheduled) in with_each(&[true, false], MERGING) {
+        let (world, fake) = merging(version, true);
+        fake.store().report("ci", "pending");
+        run(&world, &PROMOTE).exits(0);
+        let rows = std::mem::take(&mut fake.store().scheduled);
+        fake.store().report("ci", "success");
+        if scheduled {
+            fake.store().scheduled = rows;
         }
+        let document = run(&world, &WAIT).exits(0).json();
+        assert_eq!(document["state"], "merged", "{version} {scheduled}");
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::support::{
     forge::{Fake, Kind, TOKEN},
-    hosted::{SERVERS, on_servers, one_of},
+    hosted::{SERVERS, on_servers},
+    sweep::one_of,
     world::{self, REV_A, REV_B, REV_C, Ran, World},
 };
 

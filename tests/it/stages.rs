@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::support::{
     fake,
     forge::{Fake, Fault, Kind, TOKEN, not_found},
-    hosted::{FORGES, one_of},
+    hosted::FORGES,
     layout::Platform,
+    sweep::one_of,
     world::{self, REV_A, REV_B, REV_C, Ran, World, details, failed, whole},
 };
 

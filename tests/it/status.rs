@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, error},
-    hosted::{FORGES, PROMOTE, document, hosted, one_of, run},
+    hosted::{FORGES, PROMOTE, document, hosted, run},
     repo::{Repo, revision},
     strace::{self, Point},
+    sweep::one_of,
     world::{REV_A, REV_B, REV_C, Ran, World, world},
 };
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     forge::{self as fakes, Fault, Kind, TOKEN, error},
-    hosted::{SERVERS, hosted, one_of, run},
+    hosted::{SERVERS, hosted, run},
+    sweep::one_of,
     world::{Ran, World, git, world},
 };
 

@@ -1,6 +1,10 @@
 //! The status of a set as one screen of 80 columns.
 
-use std::{collections::BTreeSet, fmt::Write as _, time::{Duration, SystemTime}};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use jiff::tz::TimeZone;
 

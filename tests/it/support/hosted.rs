@@ -1,11 +1,10 @@
 //! A world with a base branch on a simulated forge, and runs with its token.
 
-use std::thread;
-
 use serde_json::Value;
 
 use super::{
     forge::{Fake, Kind, TOKEN},
+    sweep::with_each,
     world::{REV_B, REV_C, Ran, World, world},
 };
 
@@ -16,34 +15,9 @@ pub const GITEAS: [Kind; 2] = [Kind::Gitea, Kind::Forgejo];
 /// Every server.
 pub const SERVERS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];
 
-/// One of the servers, or all of them with `REPIN_SERVERS=all`: most rules are those of every server. The name of the test
-/// chooses, so all tests together run on each.
-pub fn one_of<const N: usize>(servers: [Kind; N]) -> impl Iterator<Item = Kind> {
-    let count = if is_exhaustive() { N } else { 1 };
-    chosen(servers).take(count)
-}
-
-/// Every case, on one server each, or on all of them with `REPIN_SERVERS=all`.
+/// Each case on one server, or on all of them in a long sweep.
 pub fn on_servers<T: Clone>(cases: &[T]) -> Vec<(Kind, T)> {
-    let times = if is_exhaustive() { SERVERS.len() } else { 1 };
-    let on_each = |(at, case): (usize, &T)| {
-        let servers = chosen(SERVERS).skip(at).take(times);
-        servers.map(|kind| (kind, case.clone())).collect::<Vec<_>>()
-    };
-    cases.iter().enumerate().flat_map(on_each).collect()
-}
-
-/// Whether tests that run on one server run on all.
-fn is_exhaustive() -> bool {
-    std::env::var_os("REPIN_SERVERS").is_some_and(|servers| servers == "all")
-}
-
-/// The servers again and again, from one that the name of the test chooses.
-fn chosen<const N: usize>(servers: [Kind; N]) -> impl Iterator<Item = Kind> {
-    let thread = thread::current();
-    let name = thread.name().unwrap_or_default().bytes();
-    let first = name.map(usize::from).sum::<usize>() % N;
-    servers.into_iter().cycle().skip(first)
+    with_each(cases, SERVERS)
 }
 
 /// The servers that start workflows on request.

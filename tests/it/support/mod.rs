@@ -29,6 +29,7 @@ pub mod schema;
 pub mod shop;
 pub mod skip;
 pub mod strace;
+pub mod sweep;
 pub mod terminal;
 pub mod tls;
 pub mod token;

@@ -265,7 +265,7 @@ fn push_planned(process: &Process, revision: &str) -> String {
 
 #[tokio::test]
 async fn new_pull_request_costs_few_requests() {
-    const COUNT: usize = 20;
+    const COUNT: usize = 6;
     for (kind, plan, most, writes) in [
         (Kind::Github, 220, 8, 3),
         (Kind::Gitea, 600, 8, 3),

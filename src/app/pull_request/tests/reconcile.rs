@@ -6,6 +6,7 @@ use serde_json::json;
 use super::forge::{
     A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, mark, promote,
 };
+use crate::support::sweep::{one_of, with_each};
 use crate::{
     app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
     base::error::{Class, Error},
@@ -101,7 +102,7 @@ async fn failed(fake: &Fake, request: Request) -> Error {
 
 #[tokio::test]
 async fn only_older_pull_requests_are_superseded() {
-    for kind in KINDS {
+    for kind in one_of(KINDS) {
         // Another run opens one for another revision right after this run: its number is higher.
         for (age, is_closed) in [(&RevisionAge::Unknown, false), (&RevisionAge::Older, true)] {
             let fake = fake(kind);
@@ -441,31 +442,30 @@ fn before(case: &str, kind: Kind) -> (Fake, Request) {
 
 #[tokio::test]
 async fn permission_is_checked_before_the_first_write() {
-    for kind in KINDS {
-        for case in [
-            "a new pull request",
-            "labels",
-            "a draft",
-            "a closed one",
-            "a duplicate",
-            "an older one",
-        ] {
-            let (fake, request) = before(case, kind);
-            fake.store().push = Some(false);
-            let denied = promote(&fake, request).await.unwrap_err();
-            assert_eq!(denied.class, Class::Denied, "{kind:?} {case} {denied}");
-            assert_eq!(fake.writes(), [""; 0], "{kind:?} {case}");
-            // With the permission, this write is the first.
-            fake.store().push = Some(true);
-            promote(&fake, request).await.unwrap();
-            assert_ne!(fake.writes(), [""; 0], "{kind:?} {case}");
-        }
+    let cases = [
+        "a new pull request",
+        "labels",
+        "a draft",
+        "a closed one",
+        "a duplicate",
+        "an older one",
+    ];
+    for (kind, case) in with_each(&cases, KINDS) {
+        let (fake, request) = before(case, kind);
+        fake.store().push = Some(false);
+        let denied = promote(&fake, request).await.unwrap_err();
+        assert_eq!(denied.class, Class::Denied, "{kind:?} {case} {denied}");
+        assert_eq!(fake.writes(), [""; 0], "{kind:?} {case}");
+        // With the permission, this write is the first.
+        fake.store().push = Some(true);
+        promote(&fake, request).await.unwrap();
+        assert_ne!(fake.writes(), [""; 0], "{kind:?} {case}");
     }
 }
 
 #[tokio::test]
 async fn error_states_whether_something_was_begun() {
-    for kind in KINDS {
+    for kind in one_of(KINDS) {
         // An update: its first request is refused, or its response is lost.
         for (fault, may_have_changed) in [(refusal(), false), (Fault::Silence, true)] {
             let fake = fake(kind);
@@ -497,7 +497,7 @@ async fn error_states_whether_something_was_begun() {
             );
         }
     }
-    for kind in KINDS {
+    for kind in one_of(KINDS) {
         // A branch with a lost response, which the branch itself settles.
         let fake = fake(kind);
         fake.fault(("POST", "/git-receive-pack"), 1, Fault::Silence);

@@ -19,7 +19,10 @@ use crate::{
         plan::FileChange,
     },
     oci::Digest,
-    support::strace::{self, Point, canonical, inject, stop_after, trace},
+    support::{
+        strace::{self, Point, canonical, inject, stop_after, trace},
+        sweep::is_long,
+    },
 };
 
 const FILES: [&str; 3] = ["a.yml", "sub/b.yml", "sub/c.yml"];
@@ -232,10 +235,6 @@ impl World {
     }
 }
 
-fn long() -> bool {
-    std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long")
-}
-
 /// The calls of a run of `mode` with `injections` on the files of a world; the run must end with
 /// `contents`.
 fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> Vec<Point> {
@@ -243,7 +242,7 @@ fn points(mode: &str, world: &World, injections: &[String], contents: &str) -> V
     assert_eq!(world.contents(), contents, "{}", output_text(&run.output));
     world.is_whole(mode);
     let mut points = run.points(&world.root());
-    if !long() {
+    if !is_long() {
         points.retain(|point| CHANGING.contains(&point.name.as_str()));
     }
     assert!(
@@ -481,7 +480,7 @@ fn killed_with(injections: &[String], contents: &str, wanted: impl Fn(&Point) ->
 fn kill_during_link_exchanges_is_recovered() {
     for error in ["ENOSYS", "EINVAL"] {
         killed_with(&[format!("renameat2:error={error}")], "nnn", |point| {
-            long() || ["linkat", "renameat"].contains(&point.name.as_str())
+            is_long() || ["linkat", "renameat"].contains(&point.name.as_str())
         });
     }
 }
@@ -491,13 +490,17 @@ fn kill_during_the_undo_is_recovered() {
     // The sync of the first directory fails after all files were exchanged.
     let broken = point_of("fsync", "/root>)", 1).inject("error=EIO");
     killed_with(std::slice::from_ref(&broken), "ooo", |point| {
-        long() || point.name == "unlinkat" || point.name == "renameat2" && point.nth > FILES.len()
+        is_long()
+            || point.name == "unlinkat"
+            || point.name == "renameat2" && point.nth > FILES.len()
     });
     killed_with(
         &[broken, "renameat2:error=ENOSYS".to_owned()],
         "ooo",
         |point| {
-            long() || point.name == "linkat" && point.nth > FILES.len() || point.name == "renameat"
+            is_long()
+                || point.name == "linkat" && point.nth > FILES.len()
+                || point.name == "renameat"
         },
     );
 }
@@ -549,7 +552,7 @@ fn errors(at: &Point) -> Vec<&'static str> {
     match at.name.as_str() {
         // The result of `close` is ignored; a failing `flock` is a held or missing lock.
         "close" | "flock" => vec![],
-        _ if long() => vec!["EIO", "ENOSPC", "EROFS", "EXDEV", "EACCES"],
+        _ if is_long() => vec!["EIO", "ENOSPC", "EROFS", "EXDEV", "EACCES"],
         "write" | "mkdirat" => vec!["EIO", "ENOSPC"],
         "renameat2" | "linkat" => vec!["EIO", "EXDEV", "EACCES"],
         "unlinkat" | "renameat" => vec!["EIO", "EROFS"],

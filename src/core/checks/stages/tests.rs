@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     config,
     core::history::{ExampleCommit, History},
+    support::sweep::is_long,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -462,8 +463,7 @@ fn is_simple(stage: &StageLine) -> bool {
 }
 
 fn cases() -> u32 {
-    let is_long = std::env::var_os("REPIN_SWEEP").is_some_and(|sweep| sweep == "long");
-    if is_long { 20_000 } else { 2_000 }
+    if is_long() { 20_000 } else { 2_000 }
 }
 
 /// The soak time of production; that of staging is half of it.
