@@ -258,8 +258,11 @@ impl Git {
         })
     }
 
-    /// The path of a file in the git directory of the work tree.
+    /// The path of a file in the git directory of the work tree, or of the repository.
     pub(super) fn git_path(&self, name: &str) -> Result<PathBuf, GitError> {
+        if let Some(directory) = self.place.plain_git_dir() {
+            return Ok(directory.join(name));
+        }
         let mut path = self.output("rev-parse", &["--git-path", name])?;
         path.pop();
         Ok(self.place.root.join(OsString::from_vec(path)))

@@ -6,13 +6,14 @@
 //! receives secrets in its environment. Callers interpret the output.
 
 use std::{
+    collections::HashMap,
     ffi::{OsStr, OsString},
     fmt,
     io::Read,
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -59,7 +60,11 @@ pub(crate) struct Connections {
     /// The end of the time for all connections.
     pub deadline: Option<SharedDeadline>,
     pub authorities: Option<Arc<Authorities>>,
+    pub defaults: DefaultBranches,
 }
+
+/// The default branches that remotes reported in this run, by the root and the remote: they are requested once.
+pub(crate) type DefaultBranches = Arc<Mutex<HashMap<(PathBuf, String), Option<String>>>>;
 
 impl Connections {
     /// The time limit of a command that begins now. Like a request, it is begun after the deadline, too, and may take
@@ -770,7 +775,7 @@ mod tests {
         let connections = Connections {
             stall_limit: Some(Duration::from_secs(1)),
             deadline: Some(SharedDeadline::new(Duration::ZERO, "--deadline")),
-            authorities: None,
+            ..Connections::default()
         };
         let remote = Remote {
             url: "/srv/a".to_owned(),
@@ -810,7 +815,7 @@ mod tests {
         let connections = |rest: u64, stall_limit| Connections {
             stall_limit,
             deadline: Some(SharedDeadline::new(seconds(rest), "--deadline")),
-            authorities: None,
+            ..Connections::default()
         };
         let is_about = |limit: Duration, expected| {
             limit <= seconds(expected) && limit + seconds(60) > seconds(expected)

@@ -134,33 +134,25 @@ impl Git {
         args: &[impl AsRef<OsStr>],
         expected: &[i32],
     ) -> Result<Output, GitError> {
-        self.keep(command, args, || self.output_or(command, args, expected))
+        let Some(kept) = &self.kept else {
+            return self.output_or(command, args, expected);
+        };
+        let outputs = || kept.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let query = Query {
+            command,
+            args: args.iter().map(|arg| arg.as_ref().to_owned()).collect(),
+        };
+        if let Some(known) = outputs().get(&query) {
+            return Ok(known.clone());
+        }
+        let output = self.output_or(command, args, expected)?;
+        outputs().insert(query, output.clone());
+        Ok(output)
     }
 
     /// Whether several sets share the repository.
     pub(super) fn is_shared(&self) -> bool {
         self.kept.is_some()
-    }
-
-    /// The result of `read`, which a shared repository calls once for the command and its arguments.
-    pub(super) fn keep(
-        &self,
-        command: &'static str,
-        args: &[impl AsRef<OsStr>],
-        read: impl FnOnce() -> Result<Output, GitError>,
-    ) -> Result<Output, GitError> {
-        let Some(kept) = &self.kept else {
-            return read();
-        };
-        let outputs = || kept.outputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let query = Query { command, args };
-        if let Some(known) = outputs().get(&query) {
-            return Ok(known.clone());
-        }
-        let output = read()?;
-        outputs().insert(query, output.clone());
-        Ok(output)
     }
 }
 

@@ -49,7 +49,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     io::{self, Read},
-    os::unix::ffi::OsStringExt,
     path::Path,
     process::{ChildStdout, Command},
     sync::Arc,
@@ -60,7 +59,7 @@ pub(crate) use command::{start_version_check, stop_all};
 pub(crate) use commit::{BeforeCommit, CommitObstacle, CommitPlan, Committed};
 pub(crate) use commit_range::CommitRange;
 pub(crate) use commits::ReachableCommit;
-pub(crate) use connection::{Connections, Login, Remote, Routes, without_users};
+pub(crate) use connection::{Connections, DefaultBranches, Login, Remote, Routes, without_users};
 use connection::{Output, is_denied};
 pub(crate) use error::GitError;
 pub(crate) use id::{BranchNameError, ObjectId, check_branch};
@@ -209,13 +208,7 @@ impl Git {
     /// The boundary commits of a shallow clone (gitrepository-layout, "shallow"); empty if the clone is
     /// complete.
     fn boundary(&self) -> Result<BTreeSet<ObjectId>, GitError> {
-        let path = if let Some(directory) = self.place.plain_git_dir() {
-            directory.join("shallow")
-        } else {
-            let mut path = self.output("rev-parse", &["--git-path", "shallow"])?;
-            path.pop();
-            self.place.root.join(OsString::from_vec(path))
-        };
+        let path = self.git_path("shallow")?;
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),

@@ -1,6 +1,9 @@
 //! Determines the branch of promotions.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use super::{BRANCHES, Git, GitError, ObjectId, command::Mode, settings::Setting};
 
@@ -321,6 +324,12 @@ impl Git {
                 Some((name.strip_prefix(prefix)?.to_owned(), reference.tip))
             })
             .collect())
+    }
+
+    /// The targets of the references below some prefixes.
+    pub(crate) fn tips_of(&self, prefixes: &[&str]) -> Result<BTreeSet<ObjectId>, GitError> {
+        let found = self.references(prefixes)?.into_values();
+        Ok(found.map(|reference| reference.tip).collect())
     }
 
     /// Fails if git ignores a reference of the clone because it is damaged, such as an empty file after a power cut.

@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -69,19 +70,24 @@ impl Git {
         if !self.remotes()?.iter().any(|name| name == remote) {
             return Ok(None);
         }
+        let known = || self.connections.defaults.lock();
+        let known = || known().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.place.root.clone(), remote.to_owned());
+        if let Some(known) = known().get(&key) {
+            return Ok(known.clone());
+        }
         let args = ["--symref", "--quiet", "--end-of-options", remote, "HEAD"];
-        let (_, listed) = self.keep("ls-remote", &args, || {
-            let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
-            Ok((0, listed))
-        })?;
+        let listed = self.query_remote("ls-remote", remote, &args.map(OsString::from))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         // `ref: refs/heads/NAME`, a tab, `HEAD` (git-ls-remote, `--symref`).
-        Ok(listed
+        let default = listed
             .lines()
             .find_map(|line| match line.split_once('\t')? {
                 (value, "HEAD") => Some(value.strip_prefix("ref: refs/heads/")?.to_owned()),
                 _ => None,
-            }))
+            });
+        known().insert(key, default.clone());
+        Ok(default)
     }
 
     /// Queries the heads of a remote by branch.

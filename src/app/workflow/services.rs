@@ -33,7 +33,7 @@ use crate::{
     contents::inventory::LayerCache,
     core::outside::TrackedTree,
     forge::ServerFacts,
-    git::{self, Authorities, Connections, Git, GitError},
+    git::{self, Authorities, Connections, DefaultBranches, Git, GitError},
     oci::{
         date,
         registry::{Mapping, Registries, RequestedRepositories, Settings, Source, Sources},
@@ -81,6 +81,7 @@ pub(crate) struct Services {
     reported_times: RefCell<BTreeSet<String>>,
     /// The certificates for git; `None`: git trusts those that it is configured with.
     authorities: Option<Arc<Authorities>>,
+    defaults: DefaultBranches,
     /// Whether the deadline is only for servers that are unreachable.
     has_short_waits: bool,
     /// The runtime of all requests, which owns their open connections.
@@ -102,6 +103,7 @@ impl Services {
             .map_err(|error| Errors::io(format!("cannot start: {error}")))?;
         Ok(Self {
             authorities: settings::authorities(&environment, &interruption),
+            defaults: DefaultBranches::default(),
             has_short_waits: false,
             interruption,
             mappings: [mappings, settings::mappings(&environment)?],
@@ -287,6 +289,7 @@ impl Services {
             stall_limit: Some(self.stall_timeout()),
             deadline,
             authorities: self.authorities.clone(),
+            defaults: self.defaults.clone(),
         }
     }
 
@@ -294,6 +297,7 @@ impl Services {
     pub(crate) fn clone_connections(&self) -> Connections {
         Connections {
             authorities: self.authorities.clone(),
+            defaults: self.defaults.clone(),
             ..Connections::default()
         }
     }

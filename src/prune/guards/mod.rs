@@ -157,9 +157,7 @@ fn read_past(
 ) -> Result<ProtectionSet, Error> {
     let mut heads = Branches::heads(tips);
     heads.extend(&checkouts.heads);
-    for prefix in COMMIT_REFERENCES {
-        heads.extend(git.tips_below(prefix)?.into_values());
-    }
+    heads.extend(git.tips_of(&COMMIT_REFERENCES)?);
     past.read(git, heads, config, RepositoryName::ThisRepository)
 }
 
