@@ -72,7 +72,7 @@ impl Git {
         }
         let known = || self.connections.defaults.lock();
         let known = || known().unwrap_or_else(PoisonError::into_inner);
-        let key = (self.place.root.clone(), remote.to_owned());
+        let key = (self.top().to_owned(), remote.to_owned());
         if let Some(known) = known().get(&key) {
             return Ok(known.clone());
         }
@@ -409,6 +409,10 @@ impl HostedRepository {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::{
+        Connections,
+        tests::{commit_at, git, repository},
+    };
 
     fn parsed(url: &str) -> Option<String> {
         let HostedRepository {
@@ -465,6 +469,29 @@ mod tests {
             "",
         ] {
             assert_eq!(parsed(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn remote_reports_its_default_branch_once_in_a_run() {
+        let (server, clone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        repository(server.path());
+        repository(clone.path());
+        let url = server.path().to_str().unwrap();
+        git(clone.path(), &["remote", "add", "origin", url]);
+        let connections = Connections::default();
+        let default = |connections: &Connections| {
+            let git = Git::open(clone.path()).unwrap();
+            let git = git.connecting_with(connections.clone());
+            git.default_of("origin").unwrap()
+        };
+        for branch in ["one", "two"] {
+            let head = commit_at(server.path(), 1, &[]);
+            git(server.path(), &["branch", branch, &head]);
+            let target = format!("refs/heads/{branch}");
+            git(server.path(), &["symbolic-ref", "HEAD", &target]);
+            assert_eq!(default(&connections).as_deref(), Some("one"));
+            assert_eq!(default(&Connections::default()).as_deref(), Some(branch));
         }
     }
 }
