@@ -10,7 +10,7 @@ use crate::support::{
     forge::{Fake, Fault, Kind, TOKEN, When, error},
     hosted::{FILES, FORGES, hosted, hosted_in, promote, publish, run},
     shop,
-    sweep::with_each,
+    sweep::{one_of, with_each},
     world::{REV_A, REV_B, REV_C, World, details},
 };
 
@@ -27,7 +27,7 @@ fn malformed_digest_costs_no_request() {
 
 #[test]
 fn newer_pull_request_supersedes_an_unchanged_one() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         let before = world.snapshot();
         let document = run(&world, &promote(REV_B)).exits(0).json();
@@ -86,7 +86,7 @@ fn newer_pull_request_supersedes_an_unchanged_one() {
 
 #[test]
 fn head_of_base_counts_for_pull_requests() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         // The work tree has another count and other files; the base branch is correct.
         world.replace("repin.yaml", "review, pins: 3", "review, pins: 9");
@@ -169,7 +169,7 @@ fn configuration_of_the_base_must_count_pins() {
 
 #[test]
 fn repeated_run_writes_nothing() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         run(&world, &promote(REV_B)).exits(0);
         let writes: Vec<_> = fake
@@ -199,7 +199,7 @@ fn repeated_run_writes_nothing() {
 
 #[test]
 fn four_programs_at_once_make_one_of_each() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let start = |_| {
             let mut command = world.command(&promote(REV_B));
@@ -242,7 +242,7 @@ fn four_programs_at_once_make_one_of_each() {
 
 #[test]
 fn root_below_top_is_found_on_the_forge() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted_in(kind, "labels: [ci]", "sub/directory/");
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("sub/directory");
@@ -307,7 +307,7 @@ fn template_is_that_of_the_base_branch() {
 
 #[test]
 fn without_a_token_no_request_is_sent() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
         assert_eq!(ran.json()["errors"][0]["code"], "denied");
@@ -361,7 +361,7 @@ fn without_a_token_no_request_is_sent() {
 
 #[test]
 fn rehearsal_writes_nothing_to_the_forge() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         for forbid in [&["--dry-run", "true"][..], &["--dry-run="]] {
             let document = run(&world, &[&promote(REV_B), forbid].concat())
@@ -431,7 +431,7 @@ fn each_obstacle_has_its_exit() {
 
 #[test]
 fn a_base_that_moves_meanwhile_is_planned_again() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         fake.store().intruder = Some(("README.md".to_owned(), "other".to_owned()));
         let ran = run(&world, &promote(REV_B)).exits(0);
@@ -488,7 +488,7 @@ fn moving_base_is_replanned_three_times() {
 
 #[test]
 fn the_base_branchs_contracts_count() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = (shop::shop(), Fake::start(kind));
         let block = format!(
             "forge: {{ kind: {}, url: '{}', repository: acme/flows }}\n",
@@ -561,7 +561,7 @@ fn the_first_token_counts() {
 
 #[test]
 fn pinned_set_opens_no_pull_request() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_A)).exits(0).json();
         assert!(
@@ -658,7 +658,7 @@ fn late_build_does_not_close_newer_pull_request() {
 /// regardless of the order of the runs, only the newer one stays open.
 #[test]
 fn newer_of_two_concurrent_revisions_stays() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         for last in ["newer", "older"] {
             let (mut world, fake) = hosted(kind, "labels: [ci]");
             git(&world, &["init", "-q"]);
@@ -704,7 +704,7 @@ fn newer_of_two_concurrent_revisions_stays() {
 
 #[test]
 fn older_pull_request_with_foreign_commit_stays_open() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         for (file, text, open) in [
             (".github/workflows/none.yml", "on: issues\n".to_owned(), 2),
             // A change of pins is not foreign.
@@ -749,7 +749,7 @@ fn superseding_can_be_switched_off() {
 
 #[test]
 fn rollback_is_a_draft_and_closes_nothing() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (mut world, fake) = hosted(kind, "labels: [ci]");
         world.build(REV_C);
         let origin = tempfile::tempdir().unwrap();
@@ -815,7 +815,7 @@ fn rollback_is_a_draft_and_closes_nothing() {
 
 #[test]
 fn started_writes_are_reported() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         // Nothing that anyone sees.
         let (world, fake) = hosted(kind, "labels: [ci]");
         let push = ("GET", "/info/refs?service=git-receive-pack");
@@ -912,7 +912,7 @@ fn interrupted_run_is_finished_by_the_next() {
 
 #[test]
 fn silent_forge_is_unavailable() {
-    for kind in FORGES {
+    for kind in one_of(FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         fake.fault(("GET", "/acme/flows"), 9, Fault::Hang);
         let env = [("REPIN_FORGE_TOKEN", TOKEN), ("REPIN_HTTP_TIMEOUT", "1s")];

@@ -14,7 +14,7 @@ use crate::support::{
         gitea::{FORGEJO, GITEA, GITEA_1_25},
     },
     hosted::{A, PROMOTE, WAIT, hosted, promote, run},
-    sweep::{sample, with_each},
+    sweep::{one_of, sample, with_each},
     world::{REV_B, World},
 };
 
@@ -249,7 +249,7 @@ fn killed_at(world: &World, fake: &Fake, skip: usize, at: (&'static str, &str), 
 /// A pull request that a user closed stays closed, even after its branch was deleted.
 #[test]
 fn deleted_branch_needs_reopen_and_then_no_wait() {
-    for version in SERVERS {
+    for version in one_of(SERVERS) {
         let (world, fake) = on(version, "");
         promoted(&world, 0);
         {
@@ -270,7 +270,7 @@ fn deleted_branch_needs_reopen_and_then_no_wait() {
 
 #[test]
 fn outdated_pull_request_is_repaired() {
-    for version in SERVERS {
+    for version in one_of(SERVERS) {
         let (world, fake) = on(version, "");
         promoted(&world, 0);
         fakes::gitea::drain(&mut fake.store());
@@ -442,7 +442,7 @@ fn repository_with_another_name_is_refused() {
 
 #[test]
 fn unknown_draft_prefix_is_taken_off_the_title() {
-    for version in SERVERS {
+    for version in one_of(SERVERS) {
         let (world, fake) = on(version, "");
         fake.store().gitea.drafts = vec!["Draft:"];
         let draft = ["promote", "--revision", REV_B, "--pr", "draft"];
@@ -487,7 +487,7 @@ fn merges(fake: &Fake) -> usize {
 
 #[test]
 fn passed_pull_request_is_merged_at_once() {
-    for version in MERGING {
+    for version in one_of(MERGING) {
         for required in [true, false] {
             let (world, fake) = merging(version, required);
             fake.store().report("ci", "success");
@@ -542,7 +542,7 @@ fn wait_merges_passed_pull_request() {
 
 #[test]
 fn status_that_arrives_before_scheduling_is_noticed() {
-    for version in MERGING {
+    for version in one_of(MERGING) {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
         fake.store().gitea.late_status = Some("ci");
@@ -557,7 +557,7 @@ fn status_that_arrives_before_scheduling_is_noticed() {
 /// it, and it refuses the direct merge.
 #[test]
 fn late_status_of_refused_merge_is_held() {
-    for version in MERGING {
+    for version in one_of(MERGING) {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
         fake.store().gitea.late_status = Some("ci");
@@ -583,7 +583,7 @@ fn late_status_of_refused_merge_is_held() {
 /// The server merges the pull request after the merge was scheduled, and refuses the direct merge.
 #[test]
 fn late_status_of_merged_pull_request_passes() {
-    for version in MERGING {
+    for version in one_of(MERGING) {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
         fake.store().gitea.late_status = Some("ci");
@@ -599,7 +599,7 @@ fn late_status_of_merged_pull_request_passes() {
 
 #[test]
 fn missing_approval_is_reported_and_awaited() {
-    for version in MERGING {
+    for version in one_of(MERGING) {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "success");
         fake.store().gitea.approved = false;
