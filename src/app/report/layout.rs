@@ -182,6 +182,12 @@ pub(crate) fn local(date: &str, zone: &TimeZone) -> String {
     plain(&with_local_times(date, zone))
 }
 
+/// The end of a period in local time, rounded up to a minute, as in the texts of checks.
+pub(crate) fn end(date: &str, zone: &TimeZone) -> String {
+    let rounded = date::parse(date).map(|time| date::format(time + Duration::from_secs(59)));
+    local(rounded.as_deref().unwrap_or(date), zone)
+}
+
 /// Converts the times in a text, such as those in the detail of a check, to the form of [`local`]; a time of
 /// `to_second` keeps its seconds. The texts themselves are a part of documents, which are the same bytes on every
 /// machine.

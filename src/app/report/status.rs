@@ -1,16 +1,12 @@
 //! The status of a set as one screen of 80 columns.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, fmt::Write as _, time::SystemTime};
 
 use jiff::tz::TimeZone;
 
 use super::{
     json::{AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow},
-    layout::{Align, Color, Palette, abbreviated, ago, aligned, local, wrapped},
+    layout::{Align, Color, Palette, abbreviated, ago, aligned, end, local, wrapped},
     sets::SetSummary,
 };
 use crate::{
@@ -20,7 +16,7 @@ use crate::{
     },
     core::{checks, history::IgnoredClaim},
     forge::Words,
-    oci::{Digest, date},
+    oci::Digest,
 };
 
 const COLUMNS: usize = 80;
@@ -507,15 +503,10 @@ fn conclusion(document: &StatusDocument) -> String {
 fn waiting(row: &WaitingRow, revision: Option<String>, zone: &TimeZone) -> String {
     let stage = plain(&row.stage);
     let revision = revision.unwrap_or_else(|| "a set without a recorded revision".to_owned());
-    let Some(until) = &row.until else {
-        return format!("{revision} waits for {stage}");
-    };
-    // Rounded up to a minute, as by the check: a promotion at this time passes.
-    let until = date::parse(until).map_or_else(
-        || until.clone(),
-        |time| date::format(time + Duration::from_secs(59)),
-    );
-    format!("{revision} waits for {stage} until {}", local(&until, zone))
+    match &row.until {
+        Some(until) => format!("{revision} waits for {stage} until {}", end(until, zone)),
+        None => format!("{revision} waits for {stage}"),
+    }
 }
 
 /// The row of a set in the table of all sets.
