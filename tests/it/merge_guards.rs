@@ -11,7 +11,7 @@ use crate::support::{
         store::{CommitRow, Files, Store},
     },
     hosted::{A, FORGES, PROMOTE, SERVERS, WAIT, hosted, hosted_in, on_servers, publish, run},
-    sweep::{one_of, with_each},
+    sweep::one_of,
     world::{self, REV_A, REV_B, Ran, World},
 };
 
@@ -308,7 +308,11 @@ fn commit_with_other_changes_is_not_merged() {
         "mode",
         "symlink",
     ];
-    for (kind, (replaces, case)) in on_servers(&with_each(&cases, [false, true])) {
+    let cases = cases
+        .iter()
+        .flat_map(|case| [(*case, false), (*case, true)])
+        .collect::<Vec<_>>();
+    for (kind, (case, replaces)) in on_servers(&cases) {
         let (world, fake) = opened(kind, Opened::Promotion);
         // Promoted, but not counted.
         let pin = |revision| format!("ghcr.io/acme/review@{}", world.digest("review", revision));
