@@ -156,7 +156,7 @@ impl Fold for HoldFold<'_> {
         }
         let digests = if point.claims.is_override {
             pinned.0.iter().flatten().copied().collect()
-        } else if !point.claims.rolled_back.is_empty() && self.is_recorded_before(commit) {
+        } else if !point.claims.rolled_back.is_empty() {
             returned.retain(|digests| self.was_promoted_as(digests, commit));
             returned.into_iter().flatten().copied().collect()
         } else {
@@ -191,12 +191,6 @@ impl HoldFold<'_> {
     fn is_recorded(&self, commit: usize) -> bool {
         self.recorded
             .is_some_and(|recorded| self.graph.positions[commit] >= recorded)
-    }
-
-    /// Whether a commit before this one records the set.
-    fn is_recorded_before(&self, commit: usize) -> bool {
-        self.recorded
-            .is_some_and(|recorded| self.graph.positions[commit] > recorded)
     }
 
     /// Whether a commit before this one records a revision that this one rolls back to, with these digests of an image.

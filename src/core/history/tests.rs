@@ -1246,6 +1246,16 @@ fn revert_is_a_rollback_with_a_hold() {
     repo.promote('c');
     repo.publish();
     assert!(is_held(&history(&repo), 'b'));
+    // Each held set is listed once, also that which was undone twice.
+    repo.promote('b');
+    repo.promote('a');
+    repo.publish();
+    let held = history(&repo);
+    let held = held.held_sets().into_iter();
+    let listed: Vec<_> = held
+        .map(|held| held.revision.unwrap().to_string())
+        .collect();
+    assert_eq!(listed, ['c', 'b', 'a'].map(repo::revision));
 }
 
 #[test]

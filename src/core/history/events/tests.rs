@@ -76,7 +76,7 @@ fn merged_history_by(pattern: &str, commits: &[(&str, &[usize])]) -> History {
     from_facts(facts, pattern)
 }
 
-fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
+pub(in crate::core::history) fn merged_graph(commits: &[(&str, &[usize])]) -> Graph {
     let ids: Vec<_> = (0..commits.len()).map(id).collect();
     let parents = commits.iter().map(|(_, parents)| Parents {
         first: parents.first().map(|parent| id(*parent)),

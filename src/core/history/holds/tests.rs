@@ -2,7 +2,9 @@
 
 use crate::core::history::{
     Digests, History,
-    events::tests::{digest, facts_of, from_facts, history, history_since, merged_history},
+    events::tests::{
+        digest, facts_of, from_facts, history, history_since, merged_graph, merged_history,
+    },
     graph::Graph,
     walk::ConfigState,
 };
@@ -142,6 +144,16 @@ fn commits_after_the_removal_of_the_configuration_do_not_count() {
     };
     assert_eq!(line(ConfigState::Removed), "-");
     assert_eq!(line(ConfigState::NotAdded), "b");
+    let merge = |config| {
+        let commits: [(&str, &[usize]); 4] =
+            [("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("a", &[2, 1])];
+        let texts = commits.map(|(text, _)| text);
+        let mut facts = facts_of(&texts, merged_graph(&commits), ".", false);
+        facts.points[3].config = config;
+        held(&from_facts(facts, "."))
+    };
+    assert_eq!(merge(ConfigState::Removed), "-");
+    assert_eq!(merge(ConfigState::NotAdded), "b");
 }
 
 #[test]
@@ -178,6 +190,11 @@ fn merges_undo_the_newer_digests_of_a_parent() {
         ),
         (
             &[("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("b", &[2, 1])],
+            "-",
+        ),
+        // The same on purpose.
+        (
+            &[("a@A", &[]), ("b@B", &[0]), ("a", &[0]), ("a!A+", &[2, 1])],
             "-",
         ),
         // The same after another foxtrot merge.
@@ -280,6 +297,17 @@ fn old_forced_branch_does_not_end_a_later_hold() {
     let again: [(&str, &[usize]); 2] = [("a~A", &[4]), ("b", &[5, 3])];
     let stale = [&rollback[..], &forced, &again].concat();
     assert_eq!(held(&merged_history(&stale)), "b");
+}
+
+#[test]
+fn override_of_a_head_is_for_its_digests() {
+    let commits = ["a@A", "?", "b!B+"];
+    let (base, head) = (history(&commits[..2]), history(&commits));
+    for (pinned, is_unknown) in [("b", false), ("c", true)] {
+        let digests = Digests::from([("i0".to_owned(), digest(pinned))]);
+        let hold = base.hold_of_head(&head, &digests, &digests);
+        assert_eq!(hold.blind_spot.is_some(), is_unknown, "{pinned}");
+    }
 }
 
 #[test]
