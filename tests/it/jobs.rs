@@ -9,7 +9,9 @@ use crate::{
     github::outputs,
     support::{
         forge::{Fake, Fault, Kind, TOKEN, error},
-        hosted::{DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, run, run_with},
+        hosted::{
+            DISPATCHING, FORGES, PROMOTE, SERVERS, document, hosted, on_servers, run, run_with,
+        },
         sweep::one_of,
         world::{REV_A, REV_B, Ran, World},
     },
@@ -493,38 +495,62 @@ fn refused_deletion_only_warns() {
 
 #[test]
 fn next_promotion_deletes_the_branches_of_earlier_ones() {
-    for kind in one_of(SERVERS) {
-        for case in ["merged", "kept", "moved"] {
-            let settings = if case == "kept" {
-                "delete_branch: false"
-            } else {
-                "labels: []"
-            };
-            let (world, fake) = hosted(kind, settings);
-            run(&world, &PROMOTE).exits(0);
-            let branch = fake.store().pulls[0].head.clone();
-            fake.store().merge(1);
-            // The branch of another set, and one that a person made there.
-            let other = format!("repin/other/promote-{REV_A}");
-            fake.store().push(&other, "another set", &[("x", "y")]);
-            fake.store().push("repin/mine", "mine", &[("x", "z")]);
-            if case == "moved" {
-                fake.store().push(&branch, "a person's work", &[("x", "y")]);
+    let cases = ["merged", "kept", "moved", "closed", "text", "used", "fork"];
+    for (kind, case) in on_servers(&cases) {
+        let settings = if case == "kept" {
+            "delete_branch: false"
+        } else {
+            "labels: []"
+        };
+        let (world, fake) = hosted(kind, settings);
+        run(&world, &PROMOTE).exits(0);
+        let branch = fake.store().pulls[0].head.clone();
+        fake.store().merge(1);
+        // The branch of another set with a merged pull request, and one that a person made there.
+        let other = format!("repin/other/promote-{REV_A}");
+        {
+            let mut store = fake.store();
+            store.push(&other, "another set", &[("x", "y")]);
+            store.push("repin/mine", "mine", &[("x", "z")]);
+            let mut pull = store.pulls[0].clone();
+            (pull.number, pull.head) = (98, other.clone());
+            store.pulls.push(pull);
+            let mut pull = store.pulls[0].clone();
+            (pull.number, pull.open, pull.merged) = (99, true, None);
+            match case {
+                "moved" => drop(store.push(&branch, "a person's work", &[("x", "y")])),
+                // Somebody merged the same change in another way.
+                "closed" => store.pulls[0].merged = None,
+                "text" => "by hand".clone_into(&mut store.pulls[0].body),
+                "used" => {
+                    store.push("topic", "work", &[("x", "y")]);
+                    (pull.head, pull.base) = ("topic".to_owned(), branch.clone());
+                    store.pulls.push(pull);
+                }
+                "fork" => {
+                    "fork/flows".clone_into(&mut pull.head_repo);
+                    store.pulls.push(pull);
+                }
+                _ => {}
             }
-            let back = [
-                "promote",
-                "--revision",
-                REV_A,
-                "--allow-older",
-                "--pr",
-                "ready",
-            ];
-            let ran = run(&world, &back).exits(0);
-            only_merged_is_deleted(&fake, case, &ran);
-            let store = fake.store();
-            assert!(store.refs.contains_key(&other) && store.refs.contains_key("repin/mine"));
-            assert!(store.pulls[1].open, "{kind:?}");
         }
+        let back = [
+            "promote",
+            "--revision",
+            REV_A,
+            "--allow-older",
+            "--pr",
+            "ready",
+        ];
+        let ran = run(&world, &back).exits(0);
+        let case = if case == "fork" { "merged" } else { case };
+        only_merged_is_deleted(&fake, case, &ran);
+        let is_reported = ran.stderr.contains(&branch);
+        assert_eq!(is_reported, case == "merged", "{case}: {}", ran.stderr);
+        let store = fake.store();
+        assert!(store.refs.contains_key(&other) && store.refs.contains_key("repin/mine"));
+        let last = store.pulls.last().unwrap();
+        assert!(last.open && last.head.contains(REV_A), "{kind:?} {case}");
     }
 }
 
