@@ -33,7 +33,7 @@ fn merge_uses_preferred_allowed_style() {
         (&["rebase", "rebase-merge"], "rebase-merge"),
         (&["squash"], ""),
     ];
-    for (kind, (styles, preferred)) in with_each(&cases, GITEAS) {
+    for (kind, (styles, preferred)) in with_each(&cases, &GITEAS) {
         let (world, fake) = opened(kind, "auto_merge: true, gates: [ci]");
         {
             let mut store = fake.store();

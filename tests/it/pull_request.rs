@@ -444,7 +444,7 @@ fn a_base_that_moves_meanwhile_is_planned_again() {
 
 #[test]
 fn moving_base_is_replanned_three_times() {
-    for (kind, (restless, exit)) in with_each(&[(1, 0), (2, 3), (9, 3)], FORGES) {
+    for (kind, (restless, exit)) in with_each(&[(1, 0), (2, 3), (9, 3)], &FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         // A file that the plan also changes: the result for its old content is not the result
         // wanted.
@@ -863,7 +863,7 @@ fn interrupted_run_is_finished_by_the_next() {
         ("POST", "/pulls"),
         ("POST", "/labels"),
     ];
-    for (kind, (method, path)) in with_each(&steps, FORGES) {
+    for (kind, (method, path)) in with_each(&steps, &FORGES) {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let (method, path) = match (kind, path) {
             // The creation contains the labels.

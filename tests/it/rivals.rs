@@ -307,7 +307,7 @@ fn update_keeps_its_pull_request_with_any_queue() {
         (fakes::gitea::GITEA, Kind::Gitea),
         (fakes::gitea::FORGEJO, Kind::Forgejo),
     ];
-    for ((version, kind), delay) in with_each(&[0, 1, 2, 3, 4, 6, 9], servers) {
+    for ((version, kind), delay) in with_each(&[0, 1, 2, 3, 4, 6, 9], &servers) {
         let case = format!("{version} {delay}");
         let (world, fake) = hosted(kind, "");
         fake.store().version = version;

@@ -109,7 +109,7 @@ fn branch_is_updated_on_every_version() {
 
 #[test]
 fn losers_of_race_for_new_branch_succeed() {
-    for (version, admin) in with_each(&[true, false], SERVERS) {
+    for (version, admin) in with_each(&[true, false], &SERVERS) {
         let case = format!("{version} {admin}");
         let (world, fake) = on(version, "");
         fake.store().gitea.admin = admin;
@@ -193,7 +193,7 @@ fn refusals_that_look_like_races_are_reported() {
 #[test]
 fn killed_rebuild_is_finished_by_the_next_run() {
     let steps = [("PATCH", "/pulls/1"), ("POST", "/git-receive-pack")];
-    for (version, (method, path)) in with_each(&steps, [GITEA_1_25, GITEA, FORGEJO]) {
+    for (version, (method, path)) in with_each(&steps, &[GITEA_1_25, GITEA, FORGEJO]) {
         let case = format!("{version} {method}");
         let (world, fake) = on(version, "");
         promoted(&world, 0);
@@ -526,7 +526,7 @@ fn pending_pull_request_is_scheduled_on_every_version() {
 #[test]
 fn wait_merges_passed_pull_request() {
     // Scheduled by an earlier run, or not at all.
-    for (version, scheduled) in with_each(&[true, false], MERGING) {
+    for (version, scheduled) in with_each(&[true, false], &MERGING) {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
         run(&world, &PROMOTE).exits(0);

@@ -17,7 +17,7 @@ pub const SERVERS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::
 
 /// Each case on one server, or on all of them in a long sweep.
 pub fn on_servers<T: Clone>(cases: &[T]) -> Vec<(Kind, T)> {
-    with_each(cases, SERVERS)
+    with_each(cases, &SERVERS)
 }
 
 /// The servers that start workflows on request.

@@ -28,7 +28,7 @@ pub fn one_of<T: Clone, const N: usize>(all: [T; N]) -> Vec<T> {
 }
 
 /// Each case with one of the servers, or with all of them in a long sweep.
-pub fn with_each<T: Clone, S: Clone, const N: usize>(cases: &[T], servers: [S; N]) -> Vec<(S, T)> {
+pub fn with_each<T: Clone, S: Clone, const N: usize>(cases: &[T], servers: &[S; N]) -> Vec<(S, T)> {
     let times = if is_long() { N } else { 1 };
     let with = |(at, case): (usize, &T)| {
         let servers = from_own(servers.clone()).skip(at).take(times);

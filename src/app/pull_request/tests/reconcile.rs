@@ -450,7 +450,7 @@ async fn permission_is_checked_before_the_first_write() {
         "a duplicate",
         "an older one",
     ];
-    for (kind, case) in with_each(&cases, KINDS) {
+    for (kind, case) in with_each(&cases, &KINDS) {
         let (fake, request) = before(case, kind);
         fake.store().push = Some(false);
         let denied = promote(&fake, request).await.unwrap_err();
