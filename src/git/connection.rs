@@ -63,7 +63,7 @@ pub(crate) struct Connections {
     pub defaults: DefaultBranches,
 }
 
-/// The default branches that remotes reported in this run, by the top of the clone and the remote: they are requested once.
+/// The default branches that remotes reported in this run, by the top of the clone and the name of the remote.
 pub(crate) type DefaultBranches = Arc<Mutex<HashMap<(PathBuf, String), Option<String>>>>;
 
 impl Connections {

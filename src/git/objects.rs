@@ -114,6 +114,7 @@ impl Git {
         self.cat_file(|process| {
             process.send(&[id])?;
             let Some(size) = process.content_size(&id)? else {
+                // Its response is complete: the process stays.
                 return Ok(Err(GitError::Missing(id)));
             };
             let mut bytes = Vec::new();

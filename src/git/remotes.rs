@@ -70,8 +70,8 @@ impl Git {
         if !self.remotes()?.iter().any(|name| name == remote) {
             return Ok(None);
         }
-        let known = || self.connections.defaults.lock();
-        let known = || known().unwrap_or_else(PoisonError::into_inner);
+        let defaults = &self.connections.defaults;
+        let known = || defaults.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (self.top().to_owned(), remote.to_owned());
         if let Some(known) = known().get(&key) {
             return Ok(known.clone());

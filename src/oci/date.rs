@@ -23,6 +23,11 @@ pub(crate) fn format(date: SystemTime) -> String {
         .unwrap_or_else(|| "a date out of bounds".to_owned())
 }
 
+/// The time for a text without seconds: rounded up to a minute, so that a period has ended then.
+pub(crate) fn end_of_period(time: SystemTime) -> SystemTime {
+    time + Duration::from_secs(59)
+}
+
 /// A time as a date with an offset. A clock may be beyond the year 9999, which neither this type nor HTTP can
 /// express: it counts as the last second of that year.
 pub(crate) fn offset(time: SystemTime) -> OffsetDateTime {

@@ -32,7 +32,7 @@ fn keys(document: &Value) -> Vec<&str> {
 
 #[test]
 fn gates_are_open_undecided_shut_or_silent() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "gates: [ci, lint]");
         let gates = |exit| json(&world, &["gates", "--ref", "main"], exit);
         let document = gates(1);
@@ -171,7 +171,7 @@ fn merge_that_waits_for_expired_status_is_reported() {
 
 #[test]
 fn latest_status_counts_on_any_page() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "gates: [ci]");
         for _ in 0..130 {
             fake.store().report("ci", "failure");
@@ -347,7 +347,7 @@ fn base_branch_determines_gates_without_configuration() {
 
 #[test]
 fn without_a_token_it_is_denied_or_skipped() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "gates: [ci]");
         for args in [
             &["gates", "--ref", "main"][..],
@@ -462,7 +462,7 @@ fn promoted_gated_merged_by_itself_and_dispatched() {
 
 #[test]
 fn passed_pull_request_is_merged_at_expected_head() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "auto_merge: true, gates: [ci]");
         fake.store().report("ci", "success");
         let ran = run(&world, &PROMOTE).exits(0);
@@ -904,7 +904,7 @@ fn branches_that_can_not_be_are_refused() {
 
 #[test]
 fn four_runs_at_once_open_one_pull_request() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: []");
         fake.store().push("staging", "work", &[("x", "y")]);
         let args = [&BRING[..], &["--apply"]].concat();

@@ -17,7 +17,6 @@ use super::support::{
     },
     hosted::FORGES,
     layout::Platform,
-    sweep::one_of,
     world::{CONFIG, REV_A, REV_B, REV_C, Ran, World, failed, git, world},
 };
 
@@ -696,7 +695,7 @@ pub(crate) fn is_git(request: &Logged) -> bool {
 
 #[test]
 fn git_fetches_source_that_token_cannot_read() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let forge = Thousand::start(fleet::options(kind, 2));
         let (world, _) = on_forge(&forge, kind, "acme/hidden");
         let directory = tempfile::tempdir().unwrap();

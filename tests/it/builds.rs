@@ -250,7 +250,7 @@ fn protected_builds_show_the_evidence_of_prune() {
 
 #[test]
 fn protection_costs_one_more_list_of_pull_requests() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "");
         let config = world.read("repin.yaml");
         world.write("repin.yaml", format!("{config}prune: {{ tags: '.' }}\n"));

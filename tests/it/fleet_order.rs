@@ -144,7 +144,7 @@ fn creation_time_in_the_future_orders_no_fleet() {
 
 #[test]
 fn label_orders_an_unrecorded_set_of_a_fleet() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let fleet = Fleet::new(options(kind, 2));
         let [early, late] = ["1", "2"].map(|content| {
             let mut store = fleet.forge.store(0);

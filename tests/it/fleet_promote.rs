@@ -846,7 +846,7 @@ fn renamed_file_hides_no_rollback() {
 
 #[test]
 fn first_commit_of_many_files_begins_the_history() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let mut options = options(kind, 1);
         options.seeded.files = 400;
         options.seeded.squashed = true;
@@ -858,7 +858,7 @@ fn first_commit_of_many_files_begins_the_history() {
 
 #[test]
 fn hold_counts_behind_many_commits_and_renames() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (fleet, newest) = reverted(kind);
         for number in 1..3 {
             let mut store = fleet.forge.store(number);
@@ -884,7 +884,7 @@ fn hold_counts_behind_many_commits_and_renames() {
 
 #[test]
 fn unreadable_history_is_an_outage() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let fleet = Fleet::new(options(kind, 2).trouble(1, Trouble::Unfetched));
         planned(&fleet, &[], 4);
         let lines = fleet.lines("out.jsonl");
@@ -895,7 +895,7 @@ fn unreadable_history_is_an_outage() {
 
 #[test]
 fn refused_token_is_not_repeated_for_each_repository() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let fleet = Fleet::new(options(kind, 30));
         let args = [&PROMOTE[..], &OUT].concat();
         fleet

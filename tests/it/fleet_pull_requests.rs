@@ -136,7 +136,7 @@ fn each_trouble_concerns_one_repository() {
 
 #[test]
 fn last_of_several_closed_pull_requests_counts() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let closed = fast(kind, 3).trouble(1, Trouble::Closed);
         let fleet = Fleet::new(closed.trouble(2, Trouble::Closed));
         for number in 1..3 {

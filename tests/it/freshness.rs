@@ -903,7 +903,7 @@ fn entries_with_one_title_share_an_issue() {
 
 #[test]
 fn older_head_does_not_change_the_issue() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         let first = pinning.git(0, &["rev-parse", "HEAD"]);
         let later = pinning.commit(40, &[("CLAUDE.md", "2")]);
@@ -934,7 +934,7 @@ fn older_head_does_not_change_the_issue() {
 
 #[test]
 fn rehearsal_opens_an_issue_until_the_next_run() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         let entry = pinning.entry_of(&["--simulate-stale", "true"], 1);
         assert_eq!(
@@ -1120,7 +1120,7 @@ fn concurrent_runs_create_one_issue() {
 
 #[test]
 fn older_of_two_issues_stays() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (pinning, fake) = hosted(kind);
         pinning.commit(20, &[("CLAUDE.md", "2")]);
         fake.store().rival = true;

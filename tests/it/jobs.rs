@@ -43,7 +43,7 @@ const SKIP: [&str; 5] = ["gates", "--ref", "main", "--pending", "skip"];
 
 #[test]
 fn state_of_gates_is_an_output() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "gates: [ci, lint]");
         let state = |args: &[&str], exit| {
             let (ran, outputs) = step(&world, args, exit);
@@ -378,7 +378,7 @@ fn promotion_of_a_branch_waits_for_its_merge() {
 
 #[test]
 fn wait_writes_the_pull_request() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: []");
         run(&world, &PROMOTE).exits(0);
         let look = ["wait", "--pr", "1", "--timeout", "0s"];

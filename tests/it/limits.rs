@@ -10,7 +10,6 @@ use crate::support::{
     forge::{Fake, Fault, Kind, Reply, TOKEN, error},
     hosted::{self, FILES, FORGES, PROMOTE},
     runner,
-    sweep::one_of,
     world::{Ran, World},
 };
 
@@ -78,7 +77,7 @@ fn slow_registry_does_not_shorten_the_deadline_of_the_forge() {
 
 #[test]
 fn wait_for_a_limit_is_always_announced() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         for flags in [
             &[][..],
@@ -141,7 +140,7 @@ fn given_up(ran: &Ran, fake: &Fake, (requests, deadline): (usize, &str)) {
 
 #[test]
 fn short_deadline_refuses_a_limit_at_once() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         for limit in limits() {
             fake.fault(("GET", ""), 9, Fault::Instead(limit));
@@ -214,7 +213,7 @@ fn graphql_limits_in_a_success() {
 
 #[test]
 fn other_403_is_denied_at_once() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind);
         let denied = error(403, "Resource not accessible by integration")
             .with("x-ratelimit-remaining", "4999")

@@ -557,7 +557,7 @@ fn marker_of_branches_permits_only_configured_branches() {
 
 #[test]
 fn branch_promotion_with_auto_merge_requires_configured_branches() {
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         for (settings, exit) in [("", 2), (", sync_targets: [staging]", 0)] {
             let (world, fake) = hosted(kind, &format!("{MERGING}{settings}"));
             fake.store().push("staging", "work", &[("x", "y")]);

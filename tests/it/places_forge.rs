@@ -92,7 +92,7 @@ fn pull_request_moves_split_pins_of_base() {
 
 #[test]
 fn refused_entry_of_the_base_fails() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = placed(kind);
         let digest = world.digest("fix", REV_A);
         let text = world
@@ -112,7 +112,7 @@ fn refused_entry_of_the_base_fails() {
 
 #[test]
 fn unmatched_glob_of_base_place_is_reported() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = placed(kind);
         let config = fake
             .store()

@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// The number of tags. The requests that do not depend on it are at most a twentieth of it.
-const TAGS: usize = 150;
+const TAGS: usize = 180;
 
 /// The number of tags where requests are not counted.
 const FEW: usize = 12;

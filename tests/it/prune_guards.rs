@@ -788,10 +788,10 @@ fn file_of_promotion_branch_over_64_mib_refuses() {
 }
 
 #[test]
-fn large_work_tree_is_read() {
+fn work_tree_of_200_000_files_is_read() {
     let real = with(&["last"]);
     let root = real.scene.path();
-    for directory in 0..100 {
+    for directory in 0..200 {
         let first = format!("many/{directory}/0");
         real.scene.write(&first, "x\n");
         for file in 1..1_000 {

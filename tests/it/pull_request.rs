@@ -169,7 +169,7 @@ fn configuration_of_the_base_must_count_pins() {
 
 #[test]
 fn repeated_run_writes_nothing() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         run(&world, &promote(REV_B)).exits(0);
         let writes: Vec<_> = fake
@@ -242,7 +242,7 @@ fn four_programs_at_once_make_one_of_each() {
 
 #[test]
 fn root_below_top_is_found_on_the_forge() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted_in(kind, "labels: [ci]", "sub/directory/");
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("sub/directory");
@@ -307,7 +307,7 @@ fn template_is_that_of_the_base_branch() {
 
 #[test]
 fn without_a_token_no_request_is_sent() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let ran = world.run(&promote(REV_B)).exits(4);
         assert_eq!(ran.json()["errors"][0]["code"], "denied");
@@ -488,7 +488,7 @@ fn moving_base_is_replanned_three_times() {
 
 #[test]
 fn the_base_branchs_contracts_count() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = (shop::shop(), Fake::start(kind));
         let block = format!(
             "forge: {{ kind: {}, url: '{}', repository: acme/flows }}\n",
@@ -561,7 +561,7 @@ fn the_first_token_counts() {
 
 #[test]
 fn pinned_set_opens_no_pull_request() {
-    for kind in one_of(FORGES) {
+    for kind in FORGES {
         let (world, fake) = hosted(kind, "labels: [ci]");
         let document = run(&world, &promote(REV_A)).exits(0).json();
         assert!(

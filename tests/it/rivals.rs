@@ -604,7 +604,7 @@ fn concurrent_branch_promotions_schedule_one_merge() {
 
 #[test]
 fn foreign_pull_request_is_no_lost_response() {
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         fake.store().push("staging", "work", &[("x", "y")]);
         fake.at(When::Before, "POST", "/pulls", 1, |store| {
@@ -749,7 +749,7 @@ fn protected_branch_and_hook_are_refusals() {
 
 #[test]
 fn archived_repository_is_denied() {
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         fake.store().archived = true;
         assert!(printed(&promoted(&world, REV_B, 4)).contains("archived"));
@@ -986,7 +986,7 @@ fn promoted_branch_reports_its_pending_gates() {
 #[test]
 fn amended_commit_with_a_mode_is_foreign() {
     const NONE: &str = ".github/workflows/none.yml";
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         let (world, fake) = hosted(kind, "");
         let branch = promoted(&world, REV_B, 0)["branch"]
             .as_str()

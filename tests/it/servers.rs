@@ -542,7 +542,7 @@ fn wait_merges_passed_pull_request() {
 
 #[test]
 fn status_that_arrives_before_scheduling_is_noticed() {
-    for version in one_of(MERGING) {
+    for version in MERGING {
         let (world, fake) = merging(version, true);
         fake.store().report("ci", "pending");
         fake.store().gitea.late_status = Some("ci");

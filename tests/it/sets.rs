@@ -36,7 +36,7 @@ fn trailer(config: &str, revision: &str) -> String {
     }
 }
 
-/// Every layout, and every server.
+/// Every layout, each on one server.
 fn cells() -> Vec<(Kind, [[&'static str; 2]; 2])> {
     on_servers(&LAYOUTS)
 }
@@ -675,7 +675,7 @@ fn wait_refuses_altered_former_pull_request() {
 #[test]
 fn pin_of_two_sets_stops_a_pull_request() {
     let args = ["promote", "--revision", REV_B, "--pr", "ready"];
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         let files = [["repin.eu.yaml", "app.yml"], ["repin.yaml", "app.yml"]];
         let sets = Sets::new(kind, files, "");
         // The files are those of the base branch, and not those of the work tree.
@@ -690,7 +690,7 @@ fn pin_of_two_sets_stops_a_pull_request() {
 
 #[test]
 fn pull_request_ignores_duplicate_in_work_tree() {
-    for kind in one_of(SERVERS) {
+    for kind in SERVERS {
         let sets = Sets::new(kind, [STAGING, PROD], "");
         let other = sets
             .world

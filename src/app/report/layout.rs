@@ -182,9 +182,9 @@ pub(crate) fn local(date: &str, zone: &TimeZone) -> String {
     plain(&with_local_times(date, zone))
 }
 
-/// The end of a period in local time, rounded up to a minute, as in the texts of checks.
-pub(crate) fn end(date: &str, zone: &TimeZone) -> String {
-    let rounded = date::parse(date).map(|time| date::format(time + Duration::from_secs(59)));
+/// Like [`local`], for the end of a period.
+pub(crate) fn local_end(date: &str, zone: &TimeZone) -> String {
+    let rounded = date::parse(date).map(|time| date::format(date::end_of_period(time)));
     local(rounded.as_deref().unwrap_or(date), zone)
 }
 

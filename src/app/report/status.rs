@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     json::{AdoptionRow, BranchRow, MergedRow, NotRead, StatusDocument, WaitingRow},
-    layout::{Align, Color, Palette, abbreviated, ago, aligned, end, local, wrapped},
+    layout::{Align, Color, Palette, abbreviated, ago, aligned, local, local_end, wrapped},
     sets::SetSummary,
 };
 use crate::{
@@ -504,7 +504,10 @@ fn waiting(row: &WaitingRow, revision: Option<String>, zone: &TimeZone) -> Strin
     let stage = plain(&row.stage);
     let revision = revision.unwrap_or_else(|| "a set without a recorded revision".to_owned());
     match &row.until {
-        Some(until) => format!("{revision} waits for {stage} until {}", end(until, zone)),
+        Some(until) => format!(
+            "{revision} waits for {stage} until {}",
+            local_end(until, zone)
+        ),
         None => format!("{revision} waits for {stage}"),
     }
 }

@@ -81,6 +81,7 @@ pub(crate) struct Services {
     reported_times: RefCell<BTreeSet<String>>,
     /// The certificates for git; `None`: git trusts those that it is configured with.
     authorities: Option<Arc<Authorities>>,
+    /// The default branches of the remotes of clones, each of which is requested once.
     defaults: DefaultBranches,
     /// Whether the deadline is only for servers that are unreachable.
     has_short_waits: bool,

@@ -204,11 +204,12 @@ impl JudgedStage {
             }
             StageVerdict::TooShort { soak, passes } => {
                 let next = match passes {
-                    // Rounded up: a promotion at this time passes.
-                    Some(passes) => format!(
-                        "the check passes at {}",
-                        minute(*passes + Duration::from_secs(59))
-                    ),
+                    Some(passes) => {
+                        format!(
+                            "the check passes at {}",
+                            minute(date::end_of_period(*passes))
+                        )
+                    }
                     None => "the set was replaced and must be promoted there again".to_owned(),
                 };
                 let detail = format!("{}{required}: {next}; {clock}", soak.describe());

@@ -1,4 +1,5 @@
-//! How much of a sweep runs: a sample in the normal tests, all of it with `REPIN_SWEEP=long` (`scripts/crash-sweep`).
+//! How much of a sweep runs: a sample in the normal tests, all of it with `REPIN_SWEEP=long` (`scripts/crash-sweep`,
+//! `.ci/run --all`).
 
 use std::{env, thread};
 
@@ -21,8 +22,8 @@ pub fn sample<T>(all: Vec<T>, count: usize) -> Vec<T> {
         .collect()
 }
 
-/// All of them in a long sweep, otherwise one: most rules are those of every server. The name of the test chooses, so
-/// all tests together use each.
+/// All of them in a long sweep, otherwise the one that the name of the test selects, so that all tests together use
+/// each. For rules that apply to every server.
 pub fn one_of<T: Clone, const N: usize>(all: [T; N]) -> Vec<T> {
     from_own(all).take(if is_long() { N } else { 1 }).collect()
 }
@@ -30,16 +31,15 @@ pub fn one_of<T: Clone, const N: usize>(all: [T; N]) -> Vec<T> {
 /// Each case with one of the servers, or with all of them in a long sweep.
 pub fn with_each<T: Clone, S: Clone, const N: usize>(cases: &[T], servers: &[S; N]) -> Vec<(S, T)> {
     let times = if is_long() { N } else { 1 };
-    let with = |(at, case): (usize, &T)| {
+    let mut pairs = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
         let servers = from_own(servers.clone()).skip(at).take(times);
-        servers
-            .map(|server| (server, case.clone()))
-            .collect::<Vec<_>>()
-    };
-    cases.iter().enumerate().flat_map(with).collect()
+        pairs.extend(servers.map(|server| (server, case.clone())));
+    }
+    pairs
 }
 
-/// All of them again and again, from the one that the name of the test chooses.
+/// All of them again and again, from the one that the name of the test selects.
 fn from_own<T: Clone, const N: usize>(all: [T; N]) -> impl Iterator<Item = T> {
     let thread = thread::current();
     let name = thread.name().unwrap_or_default().bytes();

@@ -8,7 +8,6 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::support::sweep::{one_of, sample};
 use crate::{
     app::pull_request::{
         Base, Content, ContentPlace, ForgeRepository, Marker, MarkerKind, NoteListener, Permission,
@@ -32,7 +31,10 @@ use crate::{
     },
     git::{Connections, Remote},
     oci::{Digest, registry},
-    support::forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error},
+    support::{
+        forge::{self as fakes, Fake, Fault, Kind, Reply, TOKEN, When, broken, error},
+        sweep::{one_of, sample},
+    },
 };
 
 pub(crate) const KINDS: [Kind; 4] = [Kind::Github, Kind::Gitea, Kind::Forgejo, Kind::Gitlab];

@@ -6,11 +6,13 @@ use serde_json::json;
 use super::forge::{
     A, B, KINDS, REQUEST, Request, attempt, branch, fake, forge, is_whole, mark, promote,
 };
-use crate::support::sweep::{one_of, with_each};
 use crate::{
     app::pull_request::reconcile::{Outcome, PullRequestAction, RevisionAge},
     base::error::{Class, Error},
-    support::forge::{self as fakes, Fake, Fault, Kind, PullRow, Reply, When, broken, error},
+    support::{
+        forge::{self as fakes, Fake, Fault, Kind, PullRow, Reply, When, broken, error},
+        sweep::{one_of, with_each},
+    },
 };
 
 const COMMIT: &str = "promote: images @rev2\n\nRepin-Set: rev2\n";
