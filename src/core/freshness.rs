@@ -217,7 +217,8 @@ pub(crate) fn measure_distance(
         return Err(FreshnessError::NoBranch);
     }
     let head = git.commit_at(HEAD_REF)?;
-    let head_time = git.commit_time(&head)?;
+    let time_of = |commit| git.commit_time(&commit)?.ok_or(GitError::Missing(commit));
+    let head_time = time_of(head)?;
     let Some(commit) = resolve(&other, &pinned.name)? else {
         return Ok(Distance {
             pinned: None,
@@ -231,7 +232,7 @@ pub(crate) fn measure_distance(
         });
     };
     let commits = git.commits_between(&commit, &head, &pinned.paths)?;
-    let pinned_time = git.commit_time(&commit)?;
+    let pinned_time = time_of(commit)?;
     let mut changed_paths = Vec::new();
     if !pinned.paths.is_empty() {
         changed_paths = git.paths_between(&commit, &head, &pinned.paths)?;

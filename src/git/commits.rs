@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Git, GitError, LOG_OPTIONS, ObjectId, Stream};
+use super::{Git, GitError, LOG_OPTIONS, Object, ObjectId, Stream};
 use crate::base::files::RelPath;
 
 const REV_LIST: &str = "rev-list";
@@ -423,16 +423,17 @@ impl Git {
         })
     }
 
-    /// The time of a commit by the committer's clock, in seconds since 1970.
-    pub(crate) fn commit_time(&self, commit: &ObjectId) -> Result<i64, GitError> {
-        let printed = self.output("log", &["-1", "--format=%ct", &commit.to_string(), "--"])?;
-        let seconds = std::str::from_utf8(printed.trim_ascii())
-            .ok()
-            .and_then(|text| text.parse().ok());
-        seconds.ok_or(GitError::Malformed {
-            command: "log",
-            what: "no time",
-        })
+    /// The time of a commit by the committer's clock, in seconds since 1970; `None` if the commit is missing in this clone, or its
+    /// time is malformed.
+    pub(crate) fn commit_time(&self, commit: &ObjectId) -> Result<Option<i64>, GitError> {
+        let Some(Object::Commit(text)) = self.object(*commit)? else {
+            return Ok(None);
+        };
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let line = lines.find_map(|line| line.strip_prefix(b"committer "));
+        // `NAME <EMAIL> SECONDS ZONE`
+        let seconds = line.and_then(|line| line.rsplit(|byte| *byte == b' ').nth(1));
+        Ok(seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()))
     }
 
     /// The commits up to and including `tip` that changed the file at `path` below the root, with side

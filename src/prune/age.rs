@@ -35,6 +35,8 @@ pub(super) struct Dates {
     pub has_undated: bool,
     /// Whether the registry lost a document that may state a date.
     pub has_lost: bool,
+    /// The latest commit time of a revision.
+    pub commit: Option<SystemTime>,
 }
 
 /// The age of a version.
@@ -52,7 +54,9 @@ pub(super) enum Age {
 pub(super) fn age(listing: &Listing, digest: Digest, rules: &Rules<'_>) -> Age {
     let dates = listing.dates_of(digest);
     let now = listing.clock.earlier();
+    // A build from a cache has the date of the build that filled it.
     let latest = dates.latest.map(|latest| {
+        let latest = dates.commit.map_or(latest, |commit| commit.max(latest));
         let age = now.duration_since(latest).unwrap_or_default();
         (latest, age)
     });
@@ -86,6 +90,7 @@ impl Listing {
     fn add_dates(&self, digest: Digest, depth: usize, dates: &mut Dates) {
         let platforms = self.children(digest).iter();
         let platforms: Vec<_> = platforms.filter(|child| !child.is_attestation).collect();
+        dates.commit = dates.commit.max(self.commit_times.get(&digest).copied());
         let date = self.dates.get(&digest).copied();
         if let Some(date) = date.filter(|date| date::is_build_date(*date)) {
             dates.earliest = Some(dates.earliest.map_or(date, |earliest| earliest.min(date)));

@@ -21,8 +21,15 @@ pub(crate) struct RunningImage {
     pub(crate) place: String,
 }
 
-/// The keys of images in the documents of Kubernetes, Docker and ECS.
-const KEYS: [&str; 5] = ["image", "imageID", "imageDigest", "Image", "ImageID"];
+/// The keys of images in the documents of Kubernetes, crictl, Docker and ECS.
+const KEYS: [&str; 6] = [
+    "image",
+    "imageID",
+    "imageRef",
+    "imageDigest",
+    "Image",
+    "ImageID",
+];
 /// The first column of `docker ps`.
 const DOCKER_HEADING: &str = "CONTAINER ID";
 

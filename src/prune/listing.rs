@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     base::error::{Class, Code, Error},
-    oci::{Digest, INDEX_TYPES, Manifest, Platform, Tag, date, registry::Clock},
+    oci::{Digest, INDEX_TYPES, MANIFEST_TYPES, Manifest, Platform, Tag, date, registry::Clock},
 };
 
 /// The maximum depth of nested indexes.
@@ -75,6 +75,8 @@ pub(crate) struct Child {
     pub is_index: bool,
     /// Whether the entry is a builder's attestation and not a platform.
     pub is_attestation: bool,
+    /// Whether the entry is a manifest or an index. A build cache lists its layers, which no request for a manifest finds.
+    pub is_manifest: bool,
     /// The platform that the index states.
     pub platform: Option<Platform>,
 }
@@ -88,6 +90,8 @@ pub(crate) struct Listing {
     pub nodes: HashMap<Digest, Node>,
     /// The known creation dates of versions and of their entries.
     pub dates: HashMap<Digest, SystemTime>,
+    /// The commit times of the revisions of images: none can have been built before.
+    pub commit_times: HashMap<Digest, SystemTime>,
     /// The clocks at the time of the listing.
     pub clock: Clock,
     /// Tags without a manifest.
@@ -109,6 +113,7 @@ impl Listing {
             versions,
             nodes: HashMap::new(),
             dates: HashMap::new(),
+            commit_times: HashMap::new(),
             clock,
             dangling: Vec::new(),
             lost: BTreeSet::new(),
@@ -129,10 +134,13 @@ impl Node {
                 config: Some(image.config.digest),
             },
             Manifest::Index(index) => {
+                let is_index = |media_type: &str| INDEX_TYPES.contains(&media_type);
                 let child = |entry: &crate::oci::Descriptor| Child {
                     digest: entry.digest,
-                    is_index: INDEX_TYPES.contains(&entry.media_type.as_str()),
+                    is_index: is_index(&entry.media_type),
                     is_attestation: entry.is_attestation(),
+                    is_manifest: is_index(&entry.media_type)
+                        || MANIFEST_TYPES.contains(&entry.media_type.as_str()),
                     platform: entry.platform.clone(),
                 };
                 let subject = index.subject.as_ref().map(|subject| subject.digest);

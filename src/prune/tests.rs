@@ -709,6 +709,7 @@ impl Case {
                 digest: digest(*at),
                 is_index: self.is_index(*at),
                 is_attestation: false,
+                is_manifest: true,
                 platform: None,
             };
             Node {

@@ -16,7 +16,7 @@ use crate::support::{
     pruned::{Real, config, old, pinned, push, refused, set, young},
     registry::{Protection, Registry},
     scene::{Scene, days_ago, protection, tags},
-    world::git,
+    world::{git, git_at},
 };
 
 const REV_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -183,6 +183,42 @@ fn exactly_the_stale_pending_versions_go() {
         (&json!([]), &json!(true)),
         "{again}"
     );
+}
+
+/// `BuildKit` writes the time of the last layer into `created`, also if that comes from its cache.
+#[test]
+fn build_from_a_cache_is_young() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let commit = |message, days| {
+        let commit = ["commit", "-q", "--allow-empty", "-m", message];
+        git_at(real.scene.path(), &commit, &days_ago(days));
+        git(real.scene.path(), &["rev-parse", "HEAD"])
+    };
+    let (former, commit) = (commit("long ago", 30), commit("build it", 3));
+    let dated = json!({"org.opencontainers.image.created": days_ago(1)});
+    let labeled = Image::labeled("amd64", "labeled", Some(&days_ago(40)), &dated);
+    let whole = Image::index(vec![old("part"), old(&commit)]);
+    // The cache itself: its entries are layers.
+    let cache = Image::index(vec![old("cached")]);
+    let layer = descriptor(
+        "application/vnd.oci.image.layer.v1.tar",
+        &old("cached").layer,
+    );
+    let cache = cache.with("manifests", json!([layer]));
+    let tagged: [(&str, &Image); 5] = [
+        ("pending-former", &old(&former)),
+        ("pending-labeled", &labeled),
+        ("pending-new", &old(&commit)),
+        ("pending-whole", &whole),
+        ("pending-cache", &cache),
+    ];
+    push(&real.registry, "acme/app", &tagged);
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    let stale = ["pending-former", "pending-stale"];
+    assert_eq!(tags(&image["candidates"]), stale, "{document}");
+    let found = protection(image, "pending-cache");
+    assert!(found.contains("age is unknown"), "{found}");
 }
 
 #[test]

@@ -7,9 +7,8 @@ use regex::Regex;
 use super::{Access, Services, protection::ProtectionReader, prune_backend::prune_backend};
 use crate::{
     app::report::prune::{ImageOutcome, KeepTag, KeepTagState},
-    base::error::{Error, Errors, usage},
+    base::error::{Errors, usage},
     config::{Config, Prune},
-    git::Git,
     oci::{Digest, Tag},
     prune::{
         self, ImageProtection, KeepReason, Listing, Plan, Progress, ProtectionSources, PullHead,
@@ -97,14 +96,12 @@ pub(crate) fn prune(
         Access::Granted(inputs) => inputs,
         Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
     };
-    let own_directory = inputs.git().map(Git::own_directory).transpose();
-    let own_directory = own_directory.map_err(Error::from)?;
     let mut jobs = Vec::new();
     for index in request.images {
         let image = &config.images[*index];
         let backend = match prune_backend(config, image, services)? {
             Access::Granted(backend) => backend
-                .continuing(own_directory.as_deref())
+                .in_clone(inputs.git())?
                 .caching(request.cache.as_deref()),
             Access::NoToken(reason) => return Ok(Access::NoToken(reason)),
         };

@@ -53,6 +53,7 @@ pub(in crate::prune) fn add_nested_twice(listing: &mut Listing) {
             digest: digest(&format!("level {level}")),
             is_index: true,
             is_attestation: false,
+            is_manifest: true,
             platform: None,
         };
         let node = Node {

@@ -5,17 +5,18 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Registry,
-    registry::{DateSource, RepositoryReader},
+    registry::{CREATED, DateSource, RepositoryReader, ids_in},
 };
 use crate::{
     base::error::{Class, Error},
+    git::ObjectId,
     oci::{Digest, TagOrDigest, date, registry::Source},
     prune::{
         ImageProtection, KeepReason, Listing, Progress, Protected, Rules,
@@ -55,7 +56,7 @@ impl Registry {
                 .filter_map(|digest| reader.listing.nodes.get(digest));
             let children = children
                 .flat_map(|node| &node.children)
-                .filter(|child| !child.is_attestation);
+                .filter(|child| child.is_manifest && !child.is_attestation);
             indexes.extend(
                 children
                     .clone()
@@ -72,13 +73,17 @@ impl Registry {
             .collect();
         progress.begin("reading configs", Some(sources.len()));
         let dates = stream::iter(sources).map(|(digest, date_source)| async move {
-            let date = read_date(source, date_source).await;
+            let mut commits = date_source.commits.clone();
+            let date = read_date(source, date_source, &mut commits).await;
             progress.step();
-            date.map(|date| (digest, date))
+            date.map(|date| (digest, date, commits))
         });
-        let dates: Vec<(Digest, DateResult)> =
+        let dates: Vec<(Digest, DateResult, Vec<ObjectId>)> =
             dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
-        for (digest, date) in dates {
+        for (digest, date, commits) in dates {
+            if let Some(time) = self.latest_commit(&commits)? {
+                reader.listing.commit_times.insert(digest, time);
+            }
             match date {
                 DateResult::Known(date) => {
                     reader.listing.dates.insert(digest, date);
@@ -92,6 +97,21 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// The latest time of those of `commits` that the clone has. A time in the future is a wrong clock.
+    fn latest_commit(&self, commits: &[ObjectId]) -> Result<Option<SystemTime>, Error> {
+        let Some(git) = &self.git else {
+            return Ok(None);
+        };
+        let mut latest = None;
+        for commit in commits {
+            let seconds = git.commit_time(commit)?;
+            let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let time = seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            latest = latest.max(time.filter(|time| *time <= SystemTime::now()));
+        }
+        Ok(latest)
     }
 
     /// Fetches entries of indexes. Missing ones are lost.
@@ -307,20 +327,30 @@ enum DateResult {
     Lost,
 }
 
-/// The later date of annotation and config.
-async fn read_date(source: &Source, date: &DateSource) -> Result<DateResult, Error> {
-    let config = match &date.config {
-        Some(config) => match source.config(config).await {
-            Ok(config) => config.value.created,
+/// The latest date of the annotation, the config and its label, and the ids that labels contain.
+async fn read_date(
+    source: &Source,
+    date: &DateSource,
+    commits: &mut Vec<ObjectId>,
+) -> Result<DateResult, Error> {
+    let (mut created, mut label) = (None, None);
+    if let Some(config) = &date.config {
+        let mut config = match source.config(config).await {
+            Ok(config) => config.value,
             Err(error) if error.class == Class::MissingContent => {
                 return Ok(DateResult::Lost);
             }
             Err(error) => return Err(error),
-        },
-        None => None,
-    };
+        };
+        commits.extend(ids_in(&config.labels));
+        created = config.created;
+        label = config
+            .labels
+            .remove(CREATED)
+            .filter(|date| !date.is_empty());
+    }
     let mut latest = None;
-    for text in date.annotation.iter().chain(&config) {
+    for text in [&date.annotation, &created, &label].into_iter().flatten() {
         let Some(date) = date::parse(text) else {
             return Ok(DateResult::Unreadable);
         };

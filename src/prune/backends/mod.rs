@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     base::error::{Class, Code, Error},
+    git::Git,
     oci::{
         Digest, Manifest, Tag, TagOrDigest, Verified,
         registry::{Deletion, Source},
@@ -62,14 +63,14 @@ impl Backend {
         }
     }
 
-    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
-    pub(crate) fn continuing(self, directory: Option<&Path>) -> Self {
-        match (self, directory) {
-            (Self::Registry(registry), Some(directory)) => {
-                Self::Registry(Box::new(registry.continuing(directory)))
+    /// The same backend, which continues unfinished deletions in a clone, and knows its commits.
+    pub(crate) fn in_clone(self, git: Option<&Git>) -> Result<Self, Error> {
+        Ok(match (self, git) {
+            (Self::Registry(registry), Some(git)) => {
+                Self::Registry(Box::new(registry.in_clone(git)?))
             }
             (backend, _) => backend,
-        }
+        })
     }
 
     /// Lists all versions with the data that `judge` needs.

@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     base::error::{Class, Code, Error},
+    git::{Git, ObjectId},
     oci::{
         CONFIG_TYPES, Descriptor, Digest, Manifest, Tag, TagOrDigest,
         registry::{Deletion, DocumentCache, Remote, Source},
@@ -22,8 +23,9 @@ use crate::{
     },
 };
 
-/// The annotation with the creation date (OCI image specification, "Pre-Defined Annotation Keys").
-const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+/// The annotation or label with the date of a build (OCI image specification, "Pre-Defined Annotation Keys"). A config from a
+/// cache has the date of the build that filled it in `created`.
+pub(super) const CREATED: &str = "org.opencontainers.image.created";
 
 /// A repository of a plain registry.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct Registry {
     later_tags: RefCell<BTreeMap<Tag, (Digest, Vec<Child>)>>,
     /// The deletions that earlier runs could not finish; `None` without a clone.
     pub(super) unfinished: Option<Unfinished>,
+    /// The clone, which knows the times of revisions.
+    pub(super) git: Option<Git>,
     /// The versions whose tags this run deleted.
     pub(super) untagged: RefCell<BTreeSet<Digest>>,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Registry {
 /// The sources of the date of a manifest.
 pub(super) struct DateSource {
     pub(super) annotation: Option<String>,
+    /// The ids in annotations, which may be commits of the clone.
+    pub(super) commits: Vec<ObjectId>,
     pub(super) config: Option<Descriptor>,
 }
 
@@ -74,6 +80,7 @@ impl Registry {
             known: RefCell::default(),
             later_tags: RefCell::default(),
             unfinished: None,
+            git: None,
             untagged: RefCell::default(),
         }
     }
@@ -88,10 +95,14 @@ impl Registry {
         }
     }
 
-    /// The same backend, which continues unfinished deletions. `directory`: that of repin in the clone.
-    pub(crate) fn continuing(self, directory: &Path) -> Self {
-        let unfinished = Some(Unfinished::new(directory, &self.remote.to_string()));
-        Self { unfinished, ..self }
+    /// The same backend, which continues unfinished deletions in a clone, and knows its commits.
+    pub(crate) fn in_clone(self, git: &Git) -> Result<Self, Error> {
+        let unfinished = Unfinished::new(&git.own_directory()?, &self.remote.to_string());
+        Ok(Self {
+            unfinished: Some(unfinished),
+            git: Some(git.clone()),
+            ..self
+        })
     }
 
     pub(super) async fn list(
@@ -421,6 +432,12 @@ impl Registry {
     }
 }
 
+/// The values that have the form of an id of git.
+pub(super) fn ids_in(fields: &BTreeMap<String, String>) -> impl Iterator<Item = ObjectId> {
+    let values = fields.values();
+    values.filter_map(|value| ObjectId::parse(value.as_bytes()))
+}
+
 impl RepositoryReader {
     pub(super) fn add_manifest(&mut self, digest: Digest, manifest: &Manifest) {
         let (annotations, config) = match manifest {
@@ -431,7 +448,8 @@ impl RepositoryReader {
             .filter(|config| CONFIG_TYPES.contains(&config.media_type.as_str()))
             .cloned();
         let source = DateSource {
-            annotation: annotations.get(CREATED_ANNOTATION).cloned(),
+            annotation: annotations.get(CREATED).cloned(),
+            commits: ids_in(annotations).collect(),
             config,
         };
         self.date_sources.insert(digest, Some(source));

@@ -67,6 +67,7 @@ fn index(listing: &mut Listing, name: &str, parts: &[(&str, bool)]) {
         digest: digest(part),
         is_index: false,
         is_attestation: *attestation,
+        is_manifest: true,
         platform: None,
     };
     let node = Node {
@@ -96,6 +97,7 @@ fn second_listing_has_the_same_rules() {
             digest: digest("unread"),
             is_index: true,
             is_attestation: false,
+            is_manifest: true,
             platform: None,
         };
         let node = Node {

@@ -396,7 +396,7 @@ impl OtherRepository {
         let repository = &self.access.entry.repository;
         let (mut heads, mut located) = (BTreeSet::new(), Vec::new());
         for (name, tip) in &new {
-            if name.starts_with("heads/") {
+            if !name.starts_with("tags/") {
                 heads.insert(*tip);
             }
             let location = match name.split_once('/') {
@@ -434,7 +434,8 @@ impl OtherRepository {
                 .iter()
                 .map(|name| format!("+refs/heads/{name}:{REFS}heads/{name}"))
                 .collect(),
-            None => ["heads", "tags"]
+            // A clone may have branches of its remote only as remote-tracking ones.
+            None => ["heads", "tags", "remotes"]
                 .map(|kind| format!("+refs/{kind}/*:{REFS}{kind}/*"))
                 .to_vec(),
         };

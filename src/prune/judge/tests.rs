@@ -75,6 +75,7 @@ impl Package {
                 .get(&digest(name))
                 .is_some_and(|node| !node.children.is_empty()),
             is_attestation: *attestation,
+            is_manifest: true,
             platform: None,
         };
         let children = children.iter().map(child).collect();

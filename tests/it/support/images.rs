@@ -25,11 +25,21 @@ impl Image {
 
     /// The same with another date in its config, or without one.
     pub(crate) fn created(architecture: &str, seed: &str, created: Option<&str>) -> Self {
+        let labels = json!({"org.opencontainers.image.revision": seed});
+        Self::labeled(architecture, seed, created, &labels)
+    }
+
+    pub(crate) fn labeled(
+        architecture: &str,
+        seed: &str,
+        created: Option<&str>,
+        labels: &serde_json::Value,
+    ) -> Self {
         let layer =
             format!("layer of {seed} for {architecture} {}", "x".repeat(2_000)).into_bytes();
         let config = json!({
             "os": "linux", "architecture": architecture, "created": created,
-            "config": {"Labels": {"org.opencontainers.image.revision": seed}},
+            "config": {"Labels": labels},
             "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]},
         });
         let config = config.to_string().into_bytes();
