@@ -689,12 +689,11 @@ fn shallow_check_cannot_pass_a_change() {
     world.git(&["clone", "-q", "--depth", "1", &url, "clone"]);
     let clone = world.path("clone");
     std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
-    let check = || {
-        world
-            .run_in(&clone, &["check", "--remote", "--format", "json"], &[])
-            .code
+    let check = |exit| {
+        let args = ["check", "--remote", "--format", "json"];
+        world.run_in(&clone, &args, &[]).exits(exit).json()
     };
-    assert_eq!(check(), 0);
+    check(0);
     for file in ["a.yml", "b.yml"] {
         let path = format!(".github/workflows/{file}");
         let text = world.read(&path);
@@ -703,5 +702,7 @@ fn shallow_check_cannot_pass_a_change() {
         });
         fs::write(clone.join(&path), text.replace(REV_A, REV_C)).unwrap();
     }
-    assert_eq!(check(), 3);
+    let document = check(3);
+    let error = document["errors"][0]["message"].to_string();
+    assert!(error.contains("the clone is shallow"), "{document}");
 }

@@ -144,7 +144,7 @@ fn restore_sets_the_tag_again() {
     });
     assert_eq!(
         dry,
-        json!({"schema": "repin.retag/1", "applied": false, "tags": [row]})
+        json!({"schema": "repin.retag/1", "applied": false, "tags": [row], "errors": []})
     );
     assert_eq!(real.left(), set(&["main"]));
     let ran = real
@@ -171,6 +171,10 @@ fn digest_that_does_not_exist_has_no_tag() {
         let part = format!("@{digest} does not exist, and no tag resolves to it");
         assert!(ran.stderr.contains(&part), "{}", ran.stderr);
         assert!(!ran.stderr.contains("has a tag"), "{}", ran.stderr);
+        let args = [args, &["--format", "json"]].concat();
+        let document = real.scene.run(&args).exits(1).json();
+        let error = document["errors"][0]["message"].to_string();
+        assert!(error.contains(&part), "{document}");
     }
     let status = real.scene.run(&["status"]).exits(0).stdout;
     assert!(

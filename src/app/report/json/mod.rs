@@ -287,6 +287,8 @@ pub(crate) struct CheckDocument {
     pub schema: &'static str,
     pub clean: bool,
     pub checks: Vec<Check>,
+    /// The errors that prevented checks.
+    pub errors: Vec<ErrorRow>,
 }
 
 /// `repin.sets/1`: the documents of all sets.
@@ -455,12 +457,3 @@ impl<'f> ScanDocument<'f> {
     }
 }
 
-impl CheckDocument {
-    pub(crate) fn new(checks: Vec<Check>, clean: bool) -> Self {
-        Self {
-            schema: "repin.check/1",
-            clean,
-            checks,
-        }
-    }
-}

@@ -22,7 +22,7 @@ use crate::{
         },
         report::{
             github::{self, SetChecks},
-            json::{AnyDocument, CheckDocument},
+            json::{AnyDocument, CheckDocument, ErrorRow},
             layout::Color,
             sarif::Findings,
             sets::{SetSummary, markdown_table},
@@ -269,7 +269,12 @@ impl Verdict {
     }
 
     fn document(&self) -> CheckDocument {
-        CheckDocument::new(self.checks.clone(), self.exit() == Exit::Done)
+        CheckDocument {
+            schema: "repin.check/1",
+            clean: self.exit() == Exit::Done,
+            checks: self.checks.clone(),
+            errors: self.errors.iter().map(ErrorRow::of).collect(),
+        }
     }
 
     /// The step summary; `title` identifies the set.

@@ -11,7 +11,7 @@ use crate::{
             format::Format,
             output::Exit,
         },
-        report::prune::RestoreDocument,
+        report::{json::ErrorRow, prune::RestoreDocument},
         workflow::{
             Access, check_image_name, no_token_error,
             prune_backend::prune_backend,
@@ -146,6 +146,7 @@ struct RetagDocument {
     schema: &'static str,
     applied: bool,
     tags: Vec<RetagRow>,
+    errors: Vec<ErrorRow>,
 }
 
 #[derive(Debug, Serialize)]
@@ -209,8 +210,7 @@ fn retag(args: &Arguments, apply: bool, config: &Config, cx: &mut Context) -> Re
     let mut images = config.images.iter();
     let is_unchecked = args.digest.is_none()
         && images.any(|image| is_selected(&image.name) && image.repository.is_on_hub());
-    let is_complete = errors.is_empty();
-    report_tags(rows, apply && is_complete, is_unchecked, is_complete, cx);
+    report_tags(rows, &errors, apply, is_unchecked, cx);
     if !errors.is_empty() {
         let errors = Errors::from(errors);
         exit = exit.worse(Exit::from(&errors));
@@ -253,11 +253,12 @@ fn wanted<'s>(
 /// `is_unchecked`: whether images on Docker Hub were skipped; `is_complete`: whether no error occurred.
 fn report_tags(
     rows: Vec<RetagRow>,
-    applied: bool,
+    errors: &[Error],
+    apply: bool,
     is_unchecked: bool,
-    is_complete: bool,
     cx: &mut Context,
 ) {
+    let is_complete = errors.is_empty();
     if is_unchecked {
         cx.output.note(
             "pinned digests on Docker Hub were not checked; name one with --digest and --tag",
@@ -266,8 +267,9 @@ fn report_tags(
     if cx.output.format == Format::Json {
         cx.output.print_json(&RetagDocument {
             schema: "repin.retag/1",
-            applied,
+            applied: apply && is_complete,
             tags: rows,
+            errors: errors.iter().map(ErrorRow::of).collect(),
         });
         return;
     }
