@@ -621,6 +621,44 @@ fn newest_is_the_first_available_build() {
     );
 }
 
+#[test]
+fn added_image_releases_no_build() {
+    let world = rolled_back();
+    let skips = || {
+        let ran = world.run(&NEWEST).exits(0);
+        let skipped = format!("not selected, because a rollback undid it: {REV_B}\n");
+        assert!(ran.stderr.contains(&skipped), "{}", ran.stderr);
+    };
+    skips();
+    world.replace("repin.yaml", "acme/base, pins: 0", "acme/base, pins: 1");
+    let pin = format!("image: ghcr.io/acme/base@{}\n", world.digest("base", REV_A));
+    world.write(".github/workflows/base.yml", pin);
+    world.commit("add an image");
+    world.push();
+    skips();
+    let document = listed(&world);
+    assert_eq!(document["builds"][0]["state"], "held", "{document}");
+}
+
+#[test]
+fn applied_newest_build_is_committed() {
+    let world = rolled_back();
+    world.git(&["config", "user.name", "Operator"]);
+    world.git(&["config", "user.email", "operator@example.com"]);
+    build(&world, REV_C, "2026-11-20T14:02:00Z");
+    let newest = |options: &[&str]| world.run(&[&NEWEST[..], options].concat()).exits(0);
+    newest(&["--apply"]);
+    let ran = newest(&["--apply"]);
+    assert!(ran.stderr.contains("nothing newer"), "{}", ran.stderr);
+    let commit = ["--apply", "--commit", "--push"];
+    newest(&commit);
+    assert_eq!(world.git(&["status", "--short"]), "");
+    let title = world.git(&["--git-dir=origin.git", "log", "-1", "--format=%s", "main"]);
+    assert_eq!(title, format!("promote: test images @{REV_C}"));
+    let ran = newest(&commit);
+    assert!(ran.stderr.contains("nothing newer"), "{}", ran.stderr);
+}
+
 fn world_digest(world: &World, image: &str, revision: &str) -> String {
     let resolved = world
         .run(&["resolve", "--revision", revision, "--format", "json"])
@@ -790,6 +828,9 @@ fn repository_without_builds_has_no_table() {
         "no tag has the form of `revision.tag`: sha-{revision}\n"
     );
     assert_eq!(listed(&world)["builds"], json!([]));
+    let ran = world.run(&NEWEST).exits(0);
+    let warning = "warning: no tag has the form of `revision.tag`: sha-{revision}";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 }
 
 /// The builds of a run with the token of the forge.

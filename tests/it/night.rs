@@ -136,6 +136,27 @@ fn previous_after_a_rollback_warns() {
     assert!(!warns(REV_B));
     world.roll_back(REV_B);
     assert!(warns(REV_A));
+    let skipped = format!("not selected, because a rollback undid it: {REV_C} (promote");
+    let ran = to(&world, "previous", &[]).exits(0);
+    assert!(ran.stderr.contains(&skipped), "{}", ran.stderr);
+}
+
+#[test]
+fn previous_set_without_a_revision_is_refused() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.pin(REV_B);
+    let commit = world.commit("bump images");
+    world.push();
+    world.promoted(REV_C);
+    let ran = to(&world, "previous", &PUSH).exits(2);
+    let part = format!("`previous` is the set of commit {}", &commit[..10]);
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    let part = "which has no recorded revision";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    to(&world, REV_A, &[]).exits(0);
 }
 
 #[test]
@@ -352,7 +373,7 @@ fn push_is_decided_by_the_configuration_of_the_branch() {
     // The same content with the line ends of the work tree.
     world.write(".git/info/attributes", "repin.yaml text eol=crlf\n");
     world.write("repin.yaml", config.replace('\n', "\r\n"));
-    to(&world, REV_A, &PUSH).exits(0);
+    to(&world, REV_A, &[]).exits(0);
     assert_ne!(remote(&world), before);
 }
 
@@ -372,7 +393,7 @@ fn push_follows_a_branch_that_moved() {
     ]);
     world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
     let other = remote(&world);
-    to(&world, REV_A, &PUSH).exits(0);
+    to(&world, REV_A, &[]).exits(0);
     assert_eq!(world.git(&["rev-parse", "HEAD~1"]), other);
     assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
 
@@ -652,7 +673,7 @@ fn push_from_another_branch_is_refused() {
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     // A job has a detached HEAD.
     world.git(&["checkout", "-q", "--detach"]);
-    to(&world, REV_A, &PUSH).exits(0);
+    to(&world, REV_A, &[]).exits(0);
     assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
 
     // Changes of files that the branch changed as well stay.

@@ -944,6 +944,69 @@ fn mark_outside_all_places_is_reported() {
 }
 
 #[test]
+fn entry_outside_all_places_is_reported() {
+    let world = split(REV_A);
+    world.replace("repin.yaml", "*.yml", "*");
+    let older = world.digest("fix", REV_B);
+    for (file, text, item, place) in [
+        (
+            ".github/workflows/kustomization.yaml",
+            format!("images:\n- name: x\n  newName: ghcr.io/acme/fix\n  digest: {older}\n"),
+            ".github/workflows/kustomization.yaml:4:11",
+            "places: { kustomize: {} }",
+        ),
+        (
+            ".github/workflows/values.yml",
+            format!("a: {{ repository: ghcr.io/acme/fix, tag: x, digest: '{older}' }}\n"),
+            ".github/workflows/values.yml:1:53",
+            "places: { helm: {} }",
+        ),
+    ] {
+        world.write(file, text);
+        let ran = world.run(&["check"]).exits(0);
+        let warning = "warning[pin_outside]";
+        assert_eq!(ran.stderr.matches(warning).count(), 1, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(item) && ran.stderr.contains(place),
+            "{}",
+            ran.stderr
+        );
+        // Another image, and no entry.
+        world.write(
+            file,
+            format!("images:\n- name: ghcr.io/acme/x\n  digest: {older}\n- digest: {older}\n"),
+        );
+        let ran = world.run(&["check"]).exits(0);
+        assert!(!ran.stderr.contains(warning), "{}", ran.stderr);
+        fs::remove_file(world.path(file)).unwrap();
+    }
+}
+
+#[test]
+fn entry_with_only_a_tag_is_reported() {
+    let world = split(REV_A);
+    world.write(
+        "deploy/next/kustomization.yaml",
+        "images:\n- name: ghcr.io/acme/fix\n  newTag: main\n- name: ghcr.io/acme/review\n  newName: x\n- name: other\n  newTag: main\n",
+    );
+    world.write(
+        "charts/app/values-next.yaml",
+        "a: { repository: acme/fix, tag: \"\" }\nb: { repository: acme/fix, tag: main }\n",
+    );
+    let document = world.run(&["check", "--format", "json"]).exits(0).json();
+    let unpinned = document["checks"].as_array().unwrap().iter();
+    let unpinned = unpinned.filter(|check| check["code"] == "image_unpinned");
+    let items: Vec<_> = unpinned
+        .map(|check| check["item"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "charts/app/values-next.yaml:2:33",
+        "deploy/next/kustomization.yaml:3:11",
+    ];
+    assert_eq!(items, expected, "{document}");
+}
+
+#[test]
 fn values_in_strings_and_bare_digits_are_promoted() {
     let world = split(REV_A);
     let fix = world.digest("fix", REV_A).to_owned();

@@ -464,7 +464,7 @@ impl SiteHistory {
         };
         Ok(HistoryFacts::Known {
             order: self.order.clone()?,
-            recorded_hold: history.recorded_hold(revision),
+            recorded_hold: history.recorded_hold(revision, &Digests::new()),
             blind_spot: history.blind_spot_of(revision),
             extent: self.extent(),
         })

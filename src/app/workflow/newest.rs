@@ -45,6 +45,12 @@ pub(super) fn newest(
     config.former.extend(history.former_sets());
     let pulls = site.open_pull_requests(&config, &history, services)?;
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
+    if builds.is_empty() {
+        let form = config.revision.tag.as_str();
+        services.console.warn(&format!(
+            "no tag has the form of `revision.tag`: {form}; `repin init` shows the forms of the tags that exist"
+        ));
+    }
     let mut skipped = Skipped::default();
     let mut unreadable = Vec::new();
     let mut selected = Ok(None);

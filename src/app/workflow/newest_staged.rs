@@ -165,7 +165,8 @@ fn select(
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
         if let Some(known) = age.known
-            && known.hold(&candidate.digests, age.pinned).is_held()
+            && (known.hold(&candidate.digests, age.pinned).is_held()
+                || known.recorded_hold(revision, age.pinned).is_held())
         {
             selection.skipped.add_held(revision);
             continue;

@@ -72,6 +72,12 @@ pub(crate) enum Intent {
     OpenPullRequest(OpenRequest),
 }
 
+impl Intent {
+    pub(crate) fn commits(self) -> bool {
+        matches!(self, Self::Apply(ApplyMode::Commit | ApplyMode::Push))
+    }
+}
+
 /// The last step of a change of the work tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ApplyMode {

@@ -8,12 +8,13 @@ use super::{
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
+        text::few,
         untrusted::{plain, to_minute},
     },
     config::{self, Config},
     core::{
         checks::{Status, Stopped},
-        history::{Digests, History, HistoryEntry, Kind, Provenance, SetAtCommit},
+        history::{Digests, EntryState, History, HistoryEntry, Kind, Provenance, SetAtCommit},
     },
     forge::Words,
     git::{self, MIN_PREFIX, ObjectId},
@@ -113,7 +114,12 @@ pub(super) fn revision(
     };
     let selected = if text == PREVIOUS {
         selection.check_current(history, config)?;
-        let selected = previous(&site_history, config)?;
+        let (selected, skipped) = previous(&site_history, config)?;
+        if !skipped.is_empty() {
+            let skipped = few(skipped.into_iter().map(described), MAX_NEAREST);
+            let warning = format!("not selected, because a rollback undid it: {skipped}");
+            services.console.warn(&warning);
+        }
         if let Some(current) = history.current()
             && current.kind == Kind::Rollback
         {
@@ -209,18 +215,31 @@ fn is_expression(text: &str) -> bool {
         && steps.chars().all(is_step)
 }
 
+/// The set before the current one, and newer sets that a rollback undid. A newer set without a recorded revision is
+/// selected, so that it is refused: an older one would be a surprise.
 fn previous<'h>(
     site_history: &'h SiteHistory,
     config: &Config,
-) -> Result<&'h HistoryEntry, Errors> {
+) -> Result<(&'h HistoryEntry, Vec<&'h HistoryEntry>), Errors> {
     let history = site_history.promoted()?;
     let unheld = site_history.unheld()?;
-    if history.current().is_none() {
+    let Some(current) = history.current() else {
         let message = format!("{} has no current set", plain(&history.branch.name));
         return Err(no_set(message, config));
-    }
+    };
     if let Some(first) = unheld.first() {
-        return Ok(first);
+        let mut skipped: Vec<&HistoryEntry> = Vec::new();
+        let entries = history.entries().iter();
+        let newer = entries.take_while(|entry| entry.images != first.images);
+        for entry in newer.filter(|entry| entry.images != current.images) {
+            if history.state(entry) != EntryState::Held {
+                return Ok((entry, skipped));
+            }
+            if skipped.iter().all(|known| known.images != entry.images) {
+                skipped.push(entry);
+            }
+        }
+        return Ok((first, skipped));
     }
     let mut error = Error::input(
         Code::REVISION_SHAPE,

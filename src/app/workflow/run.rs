@@ -33,6 +33,8 @@ use crate::{
     config::{Config, Operation, Override, Trailer},
     core::{
         checks::{self, ApprovedImage, Check, Overrides, Resolution, Status},
+        history::History,
+        pins::FoundPins,
         plan::FileChange,
     },
     oci::{Revision, registry::resolve},
@@ -146,6 +148,13 @@ fn attempt_at(
         (None, Some(text)) => rollback_target::revision(text, selection, &*site, services)?,
         (None, None) => match newest_set(goal.overrides(), site, services)? {
             Newest::Build(revision) => revision.to_string(),
+            // An earlier run changed the files: this one commits them.
+            Newest::Nothing {
+                current: Some(current),
+                found,
+            } if options.intent.commits() && !is_recorded(&found, site, services) => {
+                current.to_string()
+            }
             Newest::Nothing { current, found } => {
                 facts.found = Some(Arc::new(*found));
                 let current = current.as_ref().map(Revision::as_str);
@@ -208,6 +217,14 @@ fn attempt_at(
         Err(errors) => stopped(errors.into()),
     };
     Ok((document, execution))
+}
+
+/// Whether the branch that counts has the pinned set already.
+fn is_recorded(found: &FoundPins, site: &dyn Executor, services: &Services) -> bool {
+    let history = site.history(services);
+    let known = history.known().ok().flatten();
+    let current = known.and_then(History::current);
+    current.is_none_or(|current| current.images == checks::current_digests(site.config(), found))
 }
 
 /// A run without a site. A malformed file of the configuration is an error even if the run is skipped.

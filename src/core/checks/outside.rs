@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Operation, OutsidePolicy},
     core::{
         outside::{Outside, Unreadable},
-        pins::{FoundPins, Located, Occurrence, OccurrenceKind},
+        pins::{FoundPins, KUSTOMIZE, Located, Occurrence, OccurrenceKind},
     },
     oci::Digest,
 };
@@ -127,6 +127,18 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
         OccurrenceKind::Marked(image) => {
             let fact = ", and a mark assigns it to the image, but no place of the kind `marked` searches the file";
             (*image, fact.to_owned())
+        }
+        OccurrenceKind::Entry(image, place) => {
+            let name = if *place == KUSTOMIZE {
+                "kustomize"
+            } else {
+                "helm"
+            };
+            let repository = &config.images[*image].repository;
+            let fact = format!(
+                " in an entry with {repository}, but no place searches the file: `places: {{ {name}: {{}} }}` does"
+            );
+            (*image, fact)
         }
         OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => return None,
     };

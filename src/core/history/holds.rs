@@ -453,14 +453,14 @@ impl History {
         hold
     }
 
-    /// The hold of the latest set that a commit records for a revision; without one, of no digest.
-    pub(crate) fn recorded_hold(&self, revision: &Revision) -> Hold {
+    /// The hold of the latest set that a commit records for a revision; without one, of no digest. `pinned`: as in [`Self::hold`].
+    pub(crate) fn recorded_hold(&self, revision: &Revision, pinned: &Digests) -> Hold {
         let claiming = self.claimed.get(revision).into_iter().flatten().rev();
         let mut sets = claiming.filter_map(|position| self.facts.line_point(*position).set);
         let digests = sets
             .next()
             .map(|set| self.facts.sets[set].digests(&self.config));
-        self.hold(&digests.unwrap_or_default(), &Digests::new())
+        self.hold(&digests.unwrap_or_default(), pinned)
     }
 
     /// Adds the holds by commits that only another branch contains. Digests that this branch holds or released are left

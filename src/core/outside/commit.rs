@@ -450,7 +450,8 @@ impl Union {
                 | OccurrenceKind::Embedded(image)
                 | OccurrenceKind::Utf16Image(image)
                 | OccurrenceKind::Mirror(image, _)
-                | OccurrenceKind::Marked(image) => Some(image),
+                | OccurrenceKind::Marked(image)
+                | OccurrenceKind::Entry(image, _) => Some(image),
                 OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => images.get(digest),
             };
             let path = config.root.join(occurrence.file.as_path());

@@ -468,7 +468,8 @@ fn is_outside(kind: &OccurrenceKind, digest: &Digest, pinned: &HashSet<Digest>) 
         | OccurrenceKind::Embedded(_)
         | OccurrenceKind::Utf16Image(_)
         | OccurrenceKind::Mirror(..)
-        | OccurrenceKind::Marked(_) => true,
+        | OccurrenceKind::Marked(_)
+        | OccurrenceKind::Entry(..) => true,
         OccurrenceKind::SameOwner(_) | OccurrenceKind::Bare => pinned.contains(digest),
     }
 }

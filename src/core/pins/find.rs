@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     lines::{WholeFile, read_whole},
-    occurrences::{Occurrence, OccurrenceFinder, TagReference},
-    places::FileScanner,
-    scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, WithoutKind},
+    occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind},
+    places::{FileScanner, StandardPlaces},
+    scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, TagReference, WithoutKind},
 };
 use crate::{
     base::{
@@ -69,6 +69,8 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
     let search = Search {
         scanner: FileScanner::new(config),
         occurrences: OccurrenceFinder::new(config),
+        entries: StandardPlaces::new(),
+        config,
         files,
     };
     let mut found = FoundPins::new(files.list_unopened(&config.scanned)?, config);
@@ -96,6 +98,9 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
 struct Search<'s> {
     scanner: FileScanner,
     occurrences: OccurrenceFinder,
+    /// The entries that no place of the configuration may declare.
+    entries: StandardPlaces,
+    config: &'s Config,
     files: &'s dyn Files,
 }
 
@@ -112,12 +117,15 @@ impl Search<'_> {
             return Err(io::Error::other(TooLargeForPins));
         };
         let exists = |chart: &Path| self.files.has_chart(chart);
-        let scan = self
+        let mut scan = self
             .scanner
             .scan(text, &self.scanner.places_of(path, &exists));
+        let mut tag_references = self.occurrences.tag_references(text);
+        tag_references.append(&mut scan.tags);
+        tag_references.sort_by_key(|reference| (reference.line, reference.column));
         let result = FileResult {
-            tag_references: self.occurrences.tag_references(text),
-            other_digests: self.occurrences.other_digests(text, &scan),
+            tag_references,
+            other_digests: self.other_digests(path, text, &scan),
             hazard: opened.hazard,
             scan,
         };
@@ -126,6 +134,30 @@ impl Search<'_> {
             && result.other_digests.is_empty()
             && result.hazard.is_none();
         Ok((!is_empty).then_some(result))
+    }
+
+    /// The digests that are not pins. Those of entries of kustomize and Helm belong to an image, although no place searches the
+    /// file for them.
+    fn other_digests(&self, path: &RelPath, text: &[u8], scan: &Scan) -> Vec<Occurrence> {
+        let mut found = self.occurrences.other_digests(text, scan);
+        let is_bare = |one: &Occurrence| one.kind == OccurrenceKind::Bare;
+        if !found.iter().any(is_bare) {
+            return found;
+        }
+        let mut entries = Scan::default();
+        let exists = |chart: &Path| self.files.has_chart(chart);
+        let image = |repository| {
+            let mut images = self.config.images.iter();
+            images.position(|image| image.repository == repository)
+        };
+        self.entries.add(&mut entries, path, text, &exists, &image);
+        for one in found.iter_mut().filter(|one| is_bare(one)) {
+            let pin = entries.pins.iter().find(|pin| pin.offset == one.offset);
+            if let Some((pin, split)) = pin.and_then(|pin| Some((pin, pin.split.as_ref()?))) {
+                one.kind = OccurrenceKind::Entry(pin.image, split.place);
+            }
+        }
+        found
     }
 }
 

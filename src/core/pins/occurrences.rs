@@ -16,7 +16,7 @@ use super::{
     lines::{Lines, each_block},
     places::marked_image,
     reference::{BEFORE_DIGEST, Reference, continues},
-    scan::{PREFIX, Scan},
+    scan::{PREFIX, Scan, TagReference},
 };
 use crate::{
     config::Config,
@@ -75,22 +75,12 @@ pub(crate) enum OccurrenceKind {
     Mirror(usize, Repository),
     /// A mark assigns the digest to an image, but no place searches the file for marks.
     Marked(usize),
+    /// An entry with the image, and the number of the standard place that would find it.
+    Entry(usize, usize),
     /// Another repository of the owner of an image.
     SameOwner(Repository),
     /// No known name.
     Bare,
-}
-
-/// A reference to an image without a digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TagReference {
-    /// The index of the image in the configuration.
-    pub image: usize,
-    /// 1-based.
-    pub line: usize,
-    /// 1-based, in bytes: the column of the repository.
-    pub column: usize,
-    pub tag: Tag,
 }
 
 /// The maximum length of the text before the digits of a digest.

@@ -119,6 +119,18 @@ pub(crate) struct TagEdit {
     pub scalar: Range<usize>,
 }
 
+/// A reference to an image without a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TagReference {
+    /// The index of the image in the configuration.
+    pub image: usize,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in bytes: the column of the repository, or of the tag of an entry.
+    pub column: usize,
+    pub tag: Tag,
+}
+
 /// An entry of a place that another reader of the file could understand differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -202,6 +214,8 @@ pub(crate) struct Scan {
     /// Entries of places that are refused.
     pub refused: Vec<Refused>,
     pub double_matches: Vec<DoubleMatch>,
+    /// The tags of entries of places without a digest.
+    pub tags: Vec<TagReference>,
     pub met: BTreeSet<Met>,
     pub without_kind: Vec<WithoutKind>,
     /// Whether a place searched the file for marks.
@@ -215,6 +229,7 @@ impl Scan {
             && self.malformed.is_empty()
             && self.refused.is_empty()
             && self.double_matches.is_empty()
+            && self.tags.is_empty()
             && self.met.is_empty()
             && self.without_kind.is_empty()
     }

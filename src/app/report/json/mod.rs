@@ -456,4 +456,3 @@ impl<'f> ScanDocument<'f> {
         }
     }
 }
-

@@ -168,6 +168,15 @@ impl<'s> BuildList<'s> {
         })
     }
 
+    /// Whether no tag of an image has the form of `revision.tag`.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self
+            .candidates
+            .all
+            .iter()
+            .any(|candidate| candidate.is_listed)
+    }
+
     /// The number of revisions that are not read, and the rule that selected the others.
     pub(crate) fn left_out(&self) -> (usize, Selection) {
         (self.candidates.left_out, self.candidates.selection)

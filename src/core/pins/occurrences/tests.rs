@@ -49,7 +49,8 @@ fn found_in(text: &[u8]) -> Vec<String> {
             OccurrenceKind::Mirror(at, name) => format!("mirror {at} {name}"),
             OccurrenceKind::Marked(at) => format!("marked {at}"),
             OccurrenceKind::SameOwner(name) => format!("owner {name}"),
-            OccurrenceKind::Bare => "digits".to_owned(),
+            // Only the search of a file knows its entries.
+            OccurrenceKind::Entry(..) | OccurrenceKind::Bare => "digits".to_owned(),
         };
         format!("{}:{} {kind}", one.line, one.column)
     };

@@ -134,7 +134,11 @@ pub(super) fn judge(
     let mut findings = Vec::new();
     let mut moving = Vec::new();
     for entry in &parsed {
-        if entry.image().is_none() || entry.digest().is_none() {
+        let Some(image) = entry.image() else {
+            continue;
+        };
+        if entry.digest().is_none() {
+            judge.note_tag(image, entry);
             continue;
         }
         match judge.refusal(entry) {
@@ -166,6 +170,19 @@ impl ParsedEntry<'_> {
 }
 
 impl Judge<'_> {
+    /// Notes the tag of an entry without a digest.
+    fn note_tag(&self, image: usize, entry: &ParsedEntry<'_>) {
+        let is_tag = |tag: Content| tag.well_formed && tag.replaced;
+        if let Some(field) = entry.fields.tag
+            && entry.tag.is_some_and(is_tag)
+            && let Some(tag) = self.document.scalar(field.node)
+            && let Ok(tag) = Tag::parse(tag)
+        {
+            let at = self.document.span(field.node).start;
+            self.file.tags.borrow_mut().insert(at, (image, tag));
+        }
+    }
+
     fn parse<'e>(&self, entry: &'e Entry) -> ParsedEntry<'e> {
         let content = |field: Option<Field>| field.map(|field| self.content(field.node));
         let (digest, tag) = (content(entry.digest), content(entry.tag));

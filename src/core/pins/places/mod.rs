@@ -31,7 +31,7 @@ use super::{
     lines::Lines,
     scan::{
         DigestForm, DoubleMatch, Finder, Met, PREFIX, Pin, PlacePart, Refused, Scan, Split,
-        TagEdit, WithoutKind,
+        TagEdit, TagReference, WithoutKind,
     },
 };
 use crate::{
@@ -162,6 +162,8 @@ struct File<'f> {
     /// Returns the image with a repository.
     image: &'f dyn Fn(Repository) -> Option<usize>,
     met: RefCell<BTreeSet<Met>>,
+    /// The images and tags of entries without a digest, by the offset of the tag.
+    tags: RefCell<BTreeMap<usize, (usize, Tag)>>,
     /// The offsets of the images of files that kustomize does not take for kustomizations, by place.
     without_kind: RefCell<BTreeMap<usize, usize>>,
 }
@@ -302,6 +304,7 @@ impl StandardPlaces {
             kustomization: true,
             image,
             met: RefCell::default(),
+            tags: RefCell::default(),
             without_kind: RefCell::default(),
         };
         // A repository has many files of YAML, and only a few may contain a digest.
@@ -351,6 +354,7 @@ impl Rules {
             kustomization: places.kustomization,
             image: &|repository| self.images.get(&repository).copied(),
             met: RefCell::default(),
+            tags: RefCell::default(),
             without_kind: RefCell::default(),
         };
         if let Some((first, _)) = parsed.first() {
@@ -360,6 +364,16 @@ impl Rules {
             }
         }
         scan.met.extend(file.met.take());
+        let mut lines = Lines::new(content);
+        for (at, (image, tag)) in file.tags.take() {
+            let (line, column) = lines.place(content, at);
+            scan.tags.push(TagReference {
+                image,
+                line,
+                column,
+                tag,
+            });
+        }
         for (place, at) in file.without_kind.take() {
             let (line, column) = Lines::new(content).place(content, at);
             scan.without_kind.push(WithoutKind {

@@ -113,6 +113,7 @@ impl StandardPlaces {
                 Some(repositories.len() - 1)
             },
             met: RefCell::default(),
+            tags: RefCell::default(),
             without_kind: RefCell::default(),
         };
         let (entries, [tag, digest]) = match kind {
