@@ -303,6 +303,21 @@ fn set_is_chosen_only_at_a_terminal() {
 }
 
 #[test]
+fn pushed_set_is_chosen_after_a_fetch() {
+    let world = promoted_twice();
+    // B was promoted after this clone was fetched.
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    world.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    let command = world.command(&[&["rollback"], &PUSH[..]].concat());
+    let ran = Ran::from(terminal::typed(command, "1\n")).exits(0);
+    let row = format!("1  {REV_A}  ");
+    assert!(ran.stderr.contains(&row), "{}", ran.stderr);
+    let titles = world.git(&["--git-dir=origin.git", "log", "-2", "--format=%s", "main"]);
+    let expected = format!("rollback: test images @{REV_A}\npromote: test images @{REV_B} (#8)");
+    assert_eq!(titles, expected);
+}
+
+#[test]
 fn set_for_a_pull_request_is_chosen_at_a_terminal() {
     let (mut world, fake) = hosted(Kind::Gitea, "");
     world.build(REV_C);
@@ -373,7 +388,7 @@ fn push_is_decided_by_the_configuration_of_the_branch() {
     // The same content with the line ends of the work tree.
     world.write(".git/info/attributes", "repin.yaml text eol=crlf\n");
     world.write("repin.yaml", config.replace('\n', "\r\n"));
-    to(&world, REV_A, &[]).exits(0);
+    to(&world, REV_A, &PUSH).exits(0);
     assert_ne!(remote(&world), before);
 }
 
@@ -393,7 +408,7 @@ fn push_follows_a_branch_that_moved() {
     ]);
     world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
     let other = remote(&world);
-    to(&world, REV_A, &[]).exits(0);
+    to(&world, REV_A, &PUSH).exits(0);
     assert_eq!(world.git(&["rev-parse", "HEAD~1"]), other);
     assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
 

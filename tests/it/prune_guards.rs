@@ -974,6 +974,27 @@ pub fn also(real: &Real, entry: &str) {
 }
 
 #[test]
+fn remote_branches_of_another_checkout_protect() {
+    let real = with(&["production"]);
+    let other = Other::new();
+    let text = |name: &str| format!("digest: {}\n", digest(name));
+    other.commit("main", &[("x", "y\n")]);
+    other.commit("production", &[("a.txt", &text("production"))]);
+    let bare = other.bare();
+    let clone = other.work().join("clone");
+    let clone = clone.to_str().unwrap();
+    git(
+        &other.work(),
+        &["clone", "-q", bare.to_str().unwrap(), clone],
+    );
+    also(&real, &format!("repository: {clone}"));
+    let document = real.scene.prune(&[], 0);
+    let image = &document["images"][0];
+    let reason = protection(image, "pending-production");
+    assert!(reason.contains("remotes/origin/production"), "{reason}");
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one story of one repository")]
 fn references_of_another_repository_protect() {
     let real = with(&[

@@ -269,6 +269,8 @@ fn pin_tag_claims_the_revision_of_its_digest() {
     world.write(file, text.replace("review@", &format!("review:{REV_B}@")));
     let detail = &details(&check(1), "pin_tag", "fail")[0];
     assert!(detail.contains("claim different revisions"), "{detail}");
+    let status = json_of(&world, &["status"], 0);
+    assert_eq!(status["pins"][0]["code"], "pin_tag", "{status}");
     // Another form claims nothing.
     world.write(file, text.replace(REV_A, "latest"));
     let document = remote(0);

@@ -78,6 +78,7 @@ pub(crate) use interruption::{Event, Interruption};
 pub(crate) use publication::{
     held_merge, merge_pending_warning, merge_refused_error, warn_of_silent_checks,
 };
+pub(crate) use push::fetch_branch;
 pub(crate) use quick_test::{QuickTest, quick_test};
 pub(crate) use rehearsal::{RehearsalChoice, rehearse};
 pub(crate) use repositories::{OtherRepository, comparison_page};

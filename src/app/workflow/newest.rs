@@ -15,6 +15,8 @@ use crate::{
     config::{Config, Operation, Revisions},
     core::{
         builds::{BuildImage, ImageTime, ReadBuild, State},
+        checks,
+        history::History,
         pins::FoundPins,
     },
     git::FETCH_HISTORY,
@@ -32,6 +34,36 @@ pub(super) enum Newest {
     },
 }
 
+impl Newest {
+    /// The current set if only the files have it, so that a run commits what an earlier one changed.
+    pub(super) fn or_uncommitted(self, site: &dyn Executor, services: &Services) -> Self {
+        let Self::Nothing {
+            current: Some(revision),
+            found,
+        } = &self
+        else {
+            return self;
+        };
+        let history = site.history(services);
+        let committed = history.known().ok().flatten().and_then(History::current);
+        let pinned = checks::current_digests(site.config(), found);
+        if committed.is_none_or(|committed| committed.images == pinned) {
+            return self;
+        }
+        Self::Build(revision.clone())
+    }
+}
+
+/// Warns if no build can be found: `revision.tag` may be wrong.
+fn warn_of_form(builds: &BuildList<'_>, config: &Config, services: &Services) {
+    if builds.is_empty() {
+        let form = config.revision.tag.as_str();
+        services.console.warn(&format!(
+            "no tag has the form of `revision.tag`: {form}; `repin init` shows the forms of the tags that exist"
+        ));
+    }
+}
+
 /// Selects the first build that is available or proposed, unless it is older than the current set or an
 /// open pull request. `allow_older`: whether its age may be unknown.
 pub(super) fn newest(
@@ -45,12 +77,7 @@ pub(super) fn newest(
     config.former.extend(history.former_sets());
     let pulls = site.open_pull_requests(&config, &history, services)?;
     let mut builds = BuildList::open(&config, &found, &history, &pulls, services)?;
-    if builds.is_empty() {
-        let form = config.revision.tag.as_str();
-        services.console.warn(&format!(
-            "no tag has the form of `revision.tag`: {form}; `repin init` shows the forms of the tags that exist"
-        ));
-    }
+    warn_of_form(&builds, &config, services);
     let mut skipped = Skipped::default();
     let mut unreadable = Vec::new();
     let mut selected = Ok(None);

@@ -2,12 +2,12 @@
 //! verifies nothing.
 
 use super::{
-    RequestedRevision, Services, SiteHistory,
+    Intent, RequestedRevision, Services, SiteHistory,
     build_order::{BuildOrder, ResolvedSet},
     builds::{Age, BuildList, NextBuild},
     execution::Executor,
     forge_overview::verification_pulls,
-    newest::{Newest, Skipped, is_eligible, unknown_age},
+    newest::{self, Newest, Skipped, is_eligible, unknown_age},
     stages::{StagedSet, Stages},
     tags::resolve_tags,
 };
@@ -26,10 +26,29 @@ use crate::{
     oci::Revision,
 };
 
+/// The newest build of the registry, or the newest set that passed the stages.
+pub(super) fn newest_set(
+    overrides: Overrides,
+    intent: Intent,
+    site: &dyn Executor,
+    services: &Services,
+) -> Result<Newest, Errors> {
+    let newest = if site.config().promote.after.is_empty() {
+        newest::newest(site, overrides.older, services)?
+    } else {
+        newest_staged(site, overrides, services)?
+    };
+    Ok(if intent.commits() {
+        newest.or_uncommitted(site, services)
+    } else {
+        newest
+    })
+}
+
 /// Selects the newest set of the first stage that passes every stage and is newer than the current set, unless
 /// it is older than an open pull request. With `overrides.older`, its age may be unknown; with
 /// `overrides.unstaged`, it need not pass the stages.
-pub(super) fn newest_staged(
+fn newest_staged(
     site: &dyn Executor,
     overrides: Overrides,
     services: &Services,

@@ -38,9 +38,17 @@ pub(super) enum CommitPush {
     Failed(Errors),
 }
 
-impl PushTarget {
-    /// Fetches the branch, and moves a checkout that is behind to it.
-    pub(super) fn prepare(config: &Config, services: &Services) -> Result<Self, Errors> {
+/// The branch that counts, after a fetch.
+struct FetchedBranch {
+    git: Git,
+    branch: Branch,
+    remote: String,
+    /// Its name at the remote.
+    name: String,
+}
+
+impl FetchedBranch {
+    fn fetch(config: &Config, services: &Services) -> Result<Self, Errors> {
         let failed = |error: GitError| Errors::from(Error::from(&error));
         let git = services.git(config).map_err(failed)?;
         let found = history_branch(&git, Some(config), &services.environment).map_err(failed)?;
@@ -50,10 +58,32 @@ impl PushTarget {
         }
         let (remote, name) = git.remote_of(&branch).map_err(failed)?;
         refuse_other_branch(&git, &branch, &name)?;
-        {
-            let _progress = services.console.progress("fetching the branch");
-            git.fetch_tracking(&remote, &name).map_err(failed)?;
-        }
+        let _progress = services.console.progress("fetching the branch");
+        git.fetch_tracking(&remote, &name).map_err(failed)?;
+        Ok(Self {
+            git,
+            branch,
+            remote,
+            name,
+        })
+    }
+}
+
+/// Fetches the branch, before a user chooses one of its sets.
+pub(crate) fn fetch_branch(config: &Config, services: &Services) -> Result<(), Errors> {
+    FetchedBranch::fetch(config, services).map(drop)
+}
+
+impl PushTarget {
+    /// Fetches the branch, and moves a checkout that is behind to it.
+    pub(super) fn prepare(config: &Config, services: &Services) -> Result<Self, Errors> {
+        let failed = |error: GitError| Errors::from(Error::from(&error));
+        let FetchedBranch {
+            git,
+            branch,
+            remote,
+            name,
+        } = FetchedBranch::fetch(config, services)?;
         let tip = git.branch(Some(&branch.name)).map_err(failed)?.tip;
         let has_updated = git.head().map_err(failed)?.tip != tip;
         if has_updated {

@@ -9,8 +9,8 @@ use super::{
     engine::{self, Planned, SetFacts, Standards},
     environment,
     execution::{Effect, Execution, Executor, OpenedPull},
-    newest::{self, Newest},
-    newest_staged::newest_staged,
+    newest::Newest,
+    newest_staged::newest_set,
     push::PushTarget,
     repository_sets::{self, warn_if_interrupted},
     request::{ApplyMode, Request},
@@ -33,8 +33,6 @@ use crate::{
     config::{Config, Operation, Override, Trailer},
     core::{
         checks::{self, ApprovedImage, Check, Overrides, Resolution, Status},
-        history::History,
-        pins::FoundPins,
         plan::FileChange,
     },
     oci::{Revision, registry::resolve},
@@ -146,15 +144,8 @@ fn attempt_at(
     let text = match (goal.literal_revision(&config), goal.revision()) {
         (Some(text), _) => text.to_owned(),
         (None, Some(text)) => rollback_target::revision(text, selection, &*site, services)?,
-        (None, None) => match newest_set(goal.overrides(), site, services)? {
+        (None, None) => match newest_set(goal.overrides(), options.intent, site, services)? {
             Newest::Build(revision) => revision.to_string(),
-            // An earlier run changed the files: this one commits them.
-            Newest::Nothing {
-                current: Some(current),
-                found,
-            } if options.intent.commits() && !is_recorded(&found, site, services) => {
-                current.to_string()
-            }
             Newest::Nothing { current, found } => {
                 facts.found = Some(Arc::new(*found));
                 let current = current.as_ref().map(Revision::as_str);
@@ -219,14 +210,6 @@ fn attempt_at(
     Ok((document, execution))
 }
 
-/// Whether the branch that counts has the pinned set already.
-fn is_recorded(found: &FoundPins, site: &dyn Executor, services: &Services) -> bool {
-    let history = site.history(services);
-    let known = history.known().ok().flatten();
-    let current = known.and_then(History::current);
-    current.is_none_or(|current| current.images == checks::current_digests(site.config(), found))
-}
-
 /// A run without a site. A malformed file of the configuration is an error even if the run is skipped.
 fn unopened(
     goal: &Goal,
@@ -271,23 +254,11 @@ pub(crate) fn newest_revision(
     services: &Services,
 ) -> Result<Option<String>, Errors> {
     let site = WorkTreeSite::new(config, None);
-    Ok(match newest_set(Overrides::default(), &site, services)? {
+    let newest = newest_set(Overrides::default(), Intent::Show, &site, services)?;
+    Ok(match newest {
         Newest::Build(revision) => Some(revision.to_string()),
         Newest::Nothing { .. } => None,
     })
-}
-
-/// The newest build of the registry, or the newest set that passed the stages.
-fn newest_set(
-    overrides: Overrides,
-    site: &dyn Executor,
-    services: &Services,
-) -> Result<Newest, Errors> {
-    if site.config().promote.after.is_empty() {
-        newest::newest(site, overrides.older, services)
-    } else {
-        newest_staged(site, overrides, services)
-    }
 }
 
 enum OpenedSite {

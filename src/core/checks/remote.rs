@@ -257,7 +257,14 @@ impl PinnedImage {
             Err(reason) => {
                 let expected = format!("is pinned, {}", self.digest);
                 let pinned = found.tags_of(self.image);
-                let failure = no_tag(config, image, pattern, reason, &expected, &pinned);
+                let mut failure = no_tag(config, image, pattern, reason, &expected, &pinned);
+                if matches!(reason, NoTag::Missing) && failure.help.is_none() {
+                    failure = failure.help(format!(
+                        "if the tag was deleted, set it again: repin prune restore{} --image {} --apply; a rebuilt \
+                         image has another digest",
+                        config.option, image.name
+                    ));
+                }
                 (failure.locations(locations(found, self.image)), None)
             }
         }

@@ -80,8 +80,9 @@ impl Registry {
         });
         let dates: Vec<(Digest, DateResult, Vec<ObjectId>)> =
             dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
+        let now = reader.listing.clock.later();
         for (digest, date, commits) in dates {
-            if let Some(time) = self.latest_commit(&commits)? {
+            if let Some(time) = self.latest_commit(&commits, now)? {
                 reader.listing.commit_times.insert(digest, time);
             }
             match date {
@@ -100,7 +101,11 @@ impl Registry {
     }
 
     /// The latest time of those of `commits` that the clone has. A time in the future is a wrong clock.
-    fn latest_commit(&self, commits: &[ObjectId]) -> Result<Option<SystemTime>, Error> {
+    fn latest_commit(
+        &self,
+        commits: &[ObjectId],
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, Error> {
         let Some(git) = &self.git else {
             return Ok(None);
         };
@@ -109,7 +114,7 @@ impl Registry {
             let seconds = git.commit_time(commit)?;
             let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
             let time = seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-            latest = latest.max(time.filter(|time| *time <= SystemTime::now()));
+            latest = latest.max(time.filter(|time| *time <= now));
         }
         Ok(latest)
     }

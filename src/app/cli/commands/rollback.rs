@@ -20,7 +20,7 @@ use crate::{
             deployed::{published_options, rollback_command},
             layout::{Align, aligned, local},
         },
-        workflow::{self, Goal, Intent, QuickTest, SiteHistory},
+        workflow::{self, ApplyMode, Goal, Intent, QuickTest, SiteHistory},
     },
     base::{
         error::{Code, Error, Errors},
@@ -106,6 +106,10 @@ fn without_target(
     config: &Config,
     cx: &mut Context,
 ) -> Result<Choice, Errors> {
+    let can_prompt = cx.services.environment.can_prompt() && cx.output.format == Format::Human;
+    if can_prompt && intent == Intent::Apply(ApplyMode::Push) {
+        workflow::fetch_branch(config, &cx.services)?;
+    }
     let site_history = SiteHistory::for_choice(config, &cx.services);
     let history = site_history
         .promoted()
@@ -119,7 +123,6 @@ fn without_target(
             .copied()
             .filter(|entry| entry.revision.is_some())
             .collect();
-        let can_prompt = cx.services.environment.can_prompt() && cx.output.format == Format::Human;
         if is_change && can_prompt && !named.is_empty() {
             return prompt(&named, history, cx).map(Choice::Set);
         }

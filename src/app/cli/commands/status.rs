@@ -137,6 +137,10 @@ fn gather(config: &Config, site_history: &SiteHistory, cx: &Context) -> Result<R
     let outside = tree.search(config, &found, Scope::Counted);
     let mut checks = checks::check_unmatched_globs(config, &found);
     checks.extend(checks::tree_checks(config, &found, &outside));
+    let claims = checks::claiming_tags(config, &found);
+    // A history that cannot be read is reported once, below.
+    let known = site_history.promoted_or_local().ok();
+    checks.extend(checks::check_pin_tags(config, &claims, Ok(known)));
     let mut report = Report::from_work_tree(config, &found, &checks);
     let history = match site_history.promoted_or_local() {
         Ok(history) => {

@@ -138,7 +138,9 @@ pub(super) fn judge(
             continue;
         };
         if entry.digest().is_none() {
-            judge.note_tag(image, entry);
+            if entry.tag.is_some_and(|tag| tag.well_formed && tag.replaced) {
+                file.note_tag(document, image, entry.fields.tag);
+            }
             continue;
         }
         match judge.refusal(entry) {
@@ -170,19 +172,6 @@ impl ParsedEntry<'_> {
 }
 
 impl Judge<'_> {
-    /// Notes the tag of an entry without a digest.
-    fn note_tag(&self, image: usize, entry: &ParsedEntry<'_>) {
-        let is_tag = |tag: Content| tag.well_formed && tag.replaced;
-        if let Some(field) = entry.fields.tag
-            && entry.tag.is_some_and(is_tag)
-            && let Some(tag) = self.document.scalar(field.node)
-            && let Ok(tag) = Tag::parse(tag)
-        {
-            let at = self.document.span(field.node).start;
-            self.file.tags.borrow_mut().insert(at, (image, tag));
-        }
-    }
-
     fn parse<'e>(&self, entry: &'e Entry) -> ParsedEntry<'e> {
         let content = |field: Option<Field>| field.map(|field| self.content(field.node));
         let (digest, tag) = (content(entry.digest), content(entry.tag));

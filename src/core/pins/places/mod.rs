@@ -440,6 +440,18 @@ impl File<'_> {
         entries
     }
 
+    /// Notes the tag of an entry without a digest.
+    fn note_tag(&self, document: &yaml::Document<'_>, image: usize, tag: Option<strings::Field>) {
+        let Some(field) = tag else {
+            return;
+        };
+        let text = document.scalar(field.node).unwrap_or_default();
+        if let Ok(tag) = Tag::parse(text) {
+            let at = document.span(field.node).start;
+            self.tags.borrow_mut().insert(at, (image, tag));
+        }
+    }
+
     fn meet(&self, place: usize, part: PlacePart) {
         self.met.borrow_mut().insert(Met { place, part });
     }
