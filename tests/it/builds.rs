@@ -623,7 +623,16 @@ fn newest_is_the_first_available_build() {
 
 #[test]
 fn added_image_releases_no_build() {
-    let world = rolled_back();
+    let mut world = rolled_back();
+    // The builds of the others have the same bytes.
+    for (revision, created) in [
+        (REV_A, "2026-11-18T08:55:00Z"),
+        (REV_B, "2026-11-19T17:21:00Z"),
+    ] {
+        let platform = Platform::new("linux/amd64", revision).created(created);
+        let platform = platform.label("dev.acme.part", "base");
+        world.rebuild("base", revision, &[platform]);
+    }
     let skips = || {
         let ran = world.run(&NEWEST).exits(0);
         let skipped = format!("not selected, because a rollback undid it: {REV_B}\n");
