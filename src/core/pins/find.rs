@@ -152,9 +152,11 @@ impl Search<'_> {
         };
         self.entries.add(&mut entries, path, text, &exists, &image);
         for one in found.iter_mut().filter(|one| is_bare(one)) {
-            let pin = entries.pins.iter().find(|pin| pin.offset == one.offset);
-            if let Some((pin, split)) = pin.and_then(|pin| Some((pin, pin.split.as_ref()?))) {
-                one.kind = OccurrenceKind::Entry(pin.image, split.place);
+            let pins = &entries.pins;
+            if let Ok(found) = pins.binary_search_by_key(&one.offset, |pin| pin.offset)
+                && let Some(split) = &pins[found].split
+            {
+                one.kind = OccurrenceKind::Entry(pins[found].image, split.place);
             }
         }
         found

@@ -308,7 +308,8 @@ impl StandardPlaces {
             without_kind: RefCell::default(),
         };
         // A repository has many files of YAML, and only a few may contain a digest.
-        if may_contain_digest(content)
+        if !places.is_empty()
+            && may_contain_digest(content)
             && let Ok(findings) = file.parse(&places)
         {
             // `1.2@sha256:…` is the tag of an entry, not a repository `1.2`.
