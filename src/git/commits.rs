@@ -423,8 +423,7 @@ impl Git {
         })
     }
 
-    /// The time of a commit by the committer's clock, in seconds since 1970; `None` if the commit is missing in this clone, or its
-    /// time is malformed.
+    /// The time of a commit by the committer's clock, in seconds since 1970; `None` if the commit is missing in this clone.
     pub(crate) fn commit_time(&self, commit: &ObjectId) -> Result<Option<i64>, GitError> {
         let Some(Object::Commit(text)) = self.object(*commit)? else {
             return Ok(None);
@@ -433,7 +432,11 @@ impl Git {
         let line = lines.find_map(|line| line.strip_prefix(b"committer "));
         // `NAME <EMAIL> SECONDS ZONE`
         let seconds = line.and_then(|line| line.rsplit(|byte| *byte == b' ').nth(1));
-        Ok(seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()))
+        let seconds = seconds.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        seconds.map(Some).ok_or(GitError::Malformed {
+            command: "cat-file",
+            what: "a commit without a time",
+        })
     }
 
     /// The commits up to and including `tip` that changed the file at `path` below the root, with side

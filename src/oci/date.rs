@@ -23,6 +23,12 @@ pub(crate) fn format(date: SystemTime) -> String {
         .unwrap_or_else(|| "a date out of bounds".to_owned())
 }
 
+/// The time of seconds since 1970; `None` before then.
+pub(crate) fn from_seconds(seconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// The time for a text without seconds: rounded up to a minute, so that a period has ended then.
 pub(crate) fn end_of_period(time: SystemTime) -> SystemTime {
     time + Duration::from_secs(59)

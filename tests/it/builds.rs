@@ -624,7 +624,7 @@ fn newest_is_the_first_available_build() {
 #[test]
 fn added_image_releases_no_build() {
     let mut world = rolled_back();
-    // The builds of the others have the same bytes.
+    // An image of a world with one platform has the bytes of the others.
     for (revision, created) in [
         (REV_A, "2026-11-18T08:55:00Z"),
         (REV_B, "2026-11-19T17:21:00Z"),

@@ -688,7 +688,7 @@ fn push_from_another_branch_is_refused() {
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     // A job has a detached HEAD.
     world.git(&["checkout", "-q", "--detach"]);
-    to(&world, REV_A, &[]).exits(0);
+    to(&world, REV_A, &PUSH).exits(0);
     assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
 
     // Changes of files that the branch changed as well stay.

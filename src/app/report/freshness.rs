@@ -1,9 +1,6 @@
 //! The text of the issue about stale references to other repositories.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, SystemTime},
-};
+use std::fmt::Write as _;
 
 use super::json::FreshnessRow;
 use crate::{
@@ -66,9 +63,9 @@ pub(crate) fn issue_text(entries: &[IssueEntry<'_>], now: &str) -> String {
 /// A commit or another reference, with the day of the commit.
 fn commit(reference: Option<&str>, time: Option<i64>) -> String {
     let reference = markdown::inline(reference.unwrap_or("?"));
-    match time.and_then(|seconds| u64::try_from(seconds).ok()) {
-        Some(seconds) => {
-            let date = date::format(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    match time.and_then(date::from_seconds) {
+        Some(time) => {
+            let date = date::format(time);
             format!("{reference} of {}", plain(date.get(..10).unwrap_or(&date)))
         }
         None => reference,

@@ -36,21 +36,25 @@ pub(super) enum Newest {
 
 impl Newest {
     /// The current set if only the files have it, so that a run commits what an earlier one changed.
-    pub(super) fn or_uncommitted(self, site: &dyn Executor, services: &Services) -> Self {
+    pub(super) fn or_uncommitted(
+        self,
+        site: &dyn Executor,
+        services: &Services,
+    ) -> Result<Self, Errors> {
         let Self::Nothing {
             current: Some(revision),
             found,
         } = &self
         else {
-            return self;
+            return Ok(self);
         };
         let history = site.history(services);
-        let committed = history.known().ok().flatten().and_then(History::current);
+        let committed = history.known()?.and_then(History::current);
         let pinned = checks::current_digests(site.config(), found);
         if committed.is_none_or(|committed| committed.images == pinned) {
-            return self;
+            return Ok(self);
         }
-        Self::Build(revision.clone())
+        Ok(Self::Build(revision.clone()))
     }
 }
 
@@ -219,14 +223,9 @@ impl Skipped {
 
     /// Warns of held and incomplete builds: the newest build is not selected. The others are expected.
     pub(super) fn report(self, services: &Services) {
+        services.warn_of_held(self.held);
         let list = |names: Vec<String>| few(names.into_iter(), 3);
         let console = &services.console;
-        if !self.held.is_empty() {
-            let names = list(self.held);
-            console.warn(&format!(
-                "not selected, because a rollback undid it: {names}"
-            ));
-        }
         if !self.incomplete.is_empty() {
             let names = list(self.incomplete);
             console.warn(&format!("not selected, because it is incomplete: {names}"));

@@ -38,11 +38,10 @@ pub(super) fn newest_set(
     } else {
         newest_staged(site, overrides, services)?
     };
-    Ok(if intent.commits() {
-        newest.or_uncommitted(site, services)
-    } else {
-        newest
-    })
+    if intent.commits() {
+        return newest.or_uncommitted(site, services);
+    }
+    Ok(newest)
 }
 
 /// Selects the newest set of the first stage that passes every stage and is newer than the current set, unless
@@ -184,8 +183,9 @@ fn select(
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
         if let Some(known) = age.known
-            && (known.hold(&candidate.digests, age.pinned).is_held()
-                || known.recorded_hold(revision, age.pinned).is_held())
+            && known
+                .hold_for_jobs(Some(revision), &candidate.digests, age.pinned)
+                .is_some()
         {
             selection.skipped.add_held(revision);
             continue;

@@ -8,7 +8,6 @@ use super::{
 use crate::{
     base::{
         error::{Class, Code, Error, Errors},
-        text::few,
         untrusted::{plain, to_minute},
     },
     config::{self, Config},
@@ -115,11 +114,7 @@ pub(super) fn revision(
     let selected = if text == PREVIOUS {
         selection.check_current(history, config)?;
         let (selected, skipped) = previous(&site_history, config)?;
-        if !skipped.is_empty() {
-            let skipped = few(skipped.into_iter().map(described), MAX_NEAREST);
-            let warning = format!("not selected, because a rollback undid it: {skipped}");
-            services.console.warn(&warning);
-        }
+        services.warn_of_held(skipped.into_iter().map(described).collect());
         if let Some(current) = history.current()
             && current.kind == Kind::Rollback
         {

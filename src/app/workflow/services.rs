@@ -27,6 +27,7 @@ use crate::{
     base::{
         error::{Class, Code, Error, Errors, usage},
         http::{ServerTime, ServerTimes, SharedDeadline, Transport},
+        text::few,
         untrusted::plain,
     },
     config::Config,
@@ -343,6 +344,15 @@ impl Services {
 }
 
 impl Services {
+    /// Warns of builds or sets that were not selected because a rollback undid them.
+    pub(super) fn warn_of_held(&self, held: Vec<String>) {
+        if !held.is_empty() {
+            let names = few(held.into_iter(), 3);
+            let warning = format!("not selected, because a rollback undid it: {names}");
+            self.console.warn(&warning);
+        }
+    }
+
     /// Reads the repository around the current directory once for these sets. A single set reads only its
     /// own files and their history.
     pub(crate) fn share_repository(&self, sets: &[&Config]) {

@@ -12,7 +12,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 use order::ListOrder;
 
-use super::history::{HeldDigest, History, Hold};
+use super::history::{HeldDigest, History};
 use crate::{
     base::{
         error::Error,
@@ -211,7 +211,10 @@ pub(crate) fn state(build: &ReadBuild, facts: &SetFacts<'_>) -> (State, String) 
     if is_current(build, facts) {
         return (State::Current, String::new());
     }
-    if let Some(hold) = hold(build, &digests, facts) {
+    let hold = facts
+        .history
+        .and_then(|history| history.hold_for_jobs(build.revision.as_ref(), &digests, facts.pinned));
+    if let Some(hold) = hold {
         return held(&hold);
     }
     if let Some(detail) = obstacle(build, facts.config) {
@@ -255,18 +258,6 @@ pub(crate) fn is_current(build: &ReadBuild, facts: &SetFacts<'_>) -> bool {
     }
     let pinned = facts.config.images.iter().filter(|image| image.pins > 0);
     digests.len() == pinned.count() && !digests.is_empty() && digests == *facts.pinned
-}
-
-/// The hold of a build, if its promotion would be refused, or if a rollback undid its set as it was: an image that was added
-/// since then does not release the others for a job.
-fn hold(build: &ReadBuild, digests: &Digests, facts: &SetFacts<'_>) -> Option<HeldDigest> {
-    let history = facts.history?;
-    let recorded = build.revision.as_ref();
-    let recorded = recorded.map(|revision| history.recorded_hold(revision, facts.pinned));
-    let mut holds = [history.hold(digests, facts.pinned)]
-        .into_iter()
-        .chain(recorded);
-    holds.find(Hold::is_held)?.latest().cloned()
 }
 
 /// The reason that a build cannot be promoted.

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Operation, OutsidePolicy},
     core::{
         outside::{Outside, Unreadable},
-        pins::{FoundPins, KUSTOMIZE, Located, Occurrence, OccurrenceKind},
+        pins::{FoundPins, Located, Occurrence, OccurrenceKind, STANDARD_PLACES},
     },
     oci::Digest,
 };
@@ -129,11 +129,7 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
             (*image, fact.to_owned())
         }
         OccurrenceKind::Entry(image, place) => {
-            let name = if *place == KUSTOMIZE {
-                "kustomize"
-            } else {
-                "helm"
-            };
+            let name = STANDARD_PLACES[*place];
             let repository = &config.images[*image].repository;
             let fact = format!(
                 " in an entry with {repository}, but no place searches the file: `places: {{ {name}: {{}} }}` does"

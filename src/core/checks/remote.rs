@@ -259,16 +259,21 @@ impl PinnedImage {
                 let pinned = found.tags_of(self.image);
                 let mut failure = no_tag(config, image, pattern, reason, &expected, &pinned);
                 if matches!(reason, NoTag::Missing) && failure.help.is_none() {
+                    let command = restore_command(config, &image.name, "");
                     failure = failure.help(format!(
-                        "if the tag was deleted, set it again: repin prune restore{} --image {} --apply; a rebuilt \
-                         image has another digest",
-                        config.option, image.name
+                        "if the tag was deleted, set it again: {command}; a rebuilt image has another digest"
                     ));
                 }
                 (failure.locations(locations(found, self.image)), None)
             }
         }
     }
+}
+
+/// The command that sets a tag on a pinned digest again.
+fn restore_command(config: &Config, image: &str, options: &str) -> String {
+    let option = &config.option;
+    format!("repin prune restore{option} --image {image}{options} --apply")
 }
 
 /// The warning about a pinned digest without a tag. `tag`: the tag to set again; `found`: the pins, unless only
@@ -296,10 +301,8 @@ pub(crate) fn untagged_pin(
                 Some(_) => String::new(),
                 None => format!(" --digest {digest} --tag {tag}"),
             };
-            let option = &config.option;
-            format!(
-                "set the tag {tag} again: repin prune restore{option} --image {name}{digest} --apply"
-            )
+            let command = restore_command(config, name, &digest);
+            format!("set the tag {tag} again: {command}")
         }
         None => "put a tag on the digest, so that nothing deletes it".to_owned(),
     };

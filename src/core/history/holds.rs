@@ -463,6 +463,19 @@ impl History {
         self.hold(&digests.unwrap_or_default(), pinned)
     }
 
+    /// The hold of a build that no job may promote: its promotion would be refused, or a rollback undid its set as it was. An
+    /// image that was added since then does not release the others.
+    pub(crate) fn hold_for_jobs(
+        &self,
+        revision: Option<&Revision>,
+        digests: &Digests,
+        pinned: &Digests,
+    ) -> Option<HeldDigest> {
+        let recorded = revision.map(|revision| self.recorded_hold(revision, pinned));
+        let mut holds = [self.hold(digests, pinned)].into_iter().chain(recorded);
+        holds.find(Hold::is_held)?.latest().cloned()
+    }
+
     /// Adds the holds by commits that only another branch contains. Digests that this branch holds or released are left
     /// out: the other one may have merged the same rollback.
     pub(crate) fn add_holds(&mut self, other: &Self) {

@@ -70,7 +70,6 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
         scanner: FileScanner::new(config),
         occurrences: OccurrenceFinder::new(config),
         entries: StandardPlaces::new(),
-        config,
         files,
     };
     let mut found = FoundPins::new(files.list_unopened(&config.scanned)?, config);
@@ -98,9 +97,8 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
 struct Search<'s> {
     scanner: FileScanner,
     occurrences: OccurrenceFinder,
-    /// The entries that no place of the configuration may declare.
+    /// Finds the entries that no place of the configuration finds.
     entries: StandardPlaces,
-    config: &'s Config,
     files: &'s dyn Files,
 }
 
@@ -125,7 +123,7 @@ impl Search<'_> {
         tag_references.sort_by_key(|reference| (reference.line, reference.column));
         let result = FileResult {
             tag_references,
-            other_digests: self.other_digests(path, text, &scan),
+            other_digests: self.other_digests(path, text, &scan, &exists),
             hazard: opened.hazard,
             scan,
         };
@@ -138,19 +136,23 @@ impl Search<'_> {
 
     /// The digests that are not pins. Those of entries of kustomize and Helm belong to an image, although no place searches the
     /// file for them.
-    fn other_digests(&self, path: &RelPath, text: &[u8], scan: &Scan) -> Vec<Occurrence> {
+    fn other_digests(
+        &self,
+        path: &RelPath,
+        text: &[u8],
+        scan: &Scan,
+        exists: &dyn Fn(&Path) -> bool,
+    ) -> Vec<Occurrence> {
         let mut found = self.occurrences.other_digests(text, scan);
         let is_bare = |one: &Occurrence| one.kind == OccurrenceKind::Bare;
         if !found.iter().any(is_bare) {
             return found;
         }
         let mut entries = Scan::default();
-        let exists = |chart: &Path| self.files.has_chart(chart);
-        let image = |repository| {
-            let mut images = self.config.images.iter();
-            images.position(|image| image.repository == repository)
-        };
-        self.entries.add(&mut entries, path, text, &exists, &image);
+        self.entries
+            .add(&mut entries, path, text, exists, &|repository| {
+                self.scanner.image(&repository)
+            });
         for one in found.iter_mut().filter(|one| is_bare(one)) {
             let pins = &entries.pins;
             if let Ok(found) = pins.binary_search_by_key(&one.offset, |pin| pin.offset)

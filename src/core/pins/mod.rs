@@ -32,6 +32,6 @@ pub(crate) use lines::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use mentions::ImageNames;
 pub(crate) use mentions::{Mention, MentionFinder, Mentions, TagMention, mentions};
 pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
-pub(crate) use places::{FilePlaces, FileScanner, KUSTOMIZE};
+pub(crate) use places::{FilePlaces, FileScanner, STANDARD_PLACES};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
 pub(crate) use scan::{Finder, Malformed, Met, Pin, PlacePart, Refused, Scan};

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -73,10 +73,9 @@ impl Registry {
             .collect();
         progress.begin("reading configs", Some(sources.len()));
         let dates = stream::iter(sources).map(|(digest, date_source)| async move {
-            let mut commits = date_source.commits.clone();
-            let date = read_date(source, date_source, &mut commits).await;
+            let read = read_date(source, date_source).await;
             progress.step();
-            date.map(|date| (digest, date, commits))
+            read.map(|(date, commits)| (digest, date, commits))
         });
         let dates: Vec<(Digest, DateResult, Vec<ObjectId>)> =
             dates.buffered(backends::MAX_REQUESTS).try_collect().await?;
@@ -111,9 +110,7 @@ impl Registry {
         };
         let mut latest = None;
         for commit in commits {
-            let seconds = git.commit_time(commit)?;
-            let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-            let time = seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            let time = git.commit_time(commit)?.and_then(date::from_seconds);
             latest = latest.max(time.filter(|time| *time <= now));
         }
         Ok(latest)
@@ -332,18 +329,18 @@ enum DateResult {
     Lost,
 }
 
-/// The latest date of the annotation, the config and its label, and the ids that labels contain.
+/// The latest date of the annotation, the config and its label, and the ids in annotations and labels.
 async fn read_date(
     source: &Source,
     date: &DateSource,
-    commits: &mut Vec<ObjectId>,
-) -> Result<DateResult, Error> {
+) -> Result<(DateResult, Vec<ObjectId>), Error> {
+    let mut commits = date.commits.clone();
     let (mut created, mut label) = (None, None);
     if let Some(config) = &date.config {
         let mut config = match source.config(config).await {
             Ok(config) => config.value,
             Err(error) if error.class == Class::MissingContent => {
-                return Ok(DateResult::Lost);
+                return Ok((DateResult::Lost, commits));
             }
             Err(error) => return Err(error),
         };
@@ -357,9 +354,12 @@ async fn read_date(
     let mut latest = None;
     for text in [&date.annotation, &created, &label].into_iter().flatten() {
         let Some(date) = date::parse(text) else {
-            return Ok(DateResult::Unreadable);
+            return Ok((DateResult::Unreadable, commits));
         };
         latest = latest.max(Some(date));
     }
-    Ok(latest.map_or(DateResult::Absent, DateResult::Known))
+    Ok((
+        latest.map_or(DateResult::Absent, DateResult::Known),
+        commits,
+    ))
 }

@@ -138,8 +138,8 @@ pub(super) fn judge(
             continue;
         };
         if entry.digest().is_none() {
-            if entry.tag.is_some_and(|tag| tag.well_formed && tag.replaced) {
-                file.note_tag(document, image, entry.fields.tag);
+            if let Some(field) = entry.own_tag() {
+                file.note_tag(document, image, field);
             }
             continue;
         }
@@ -164,7 +164,7 @@ impl ParsedEntry<'_> {
         }
     }
 
-    /// The tag next to the digest, if it is replaced.
+    /// The tag outside of the digest, unless it is empty or a placeholder.
     fn own_tag(&self) -> Option<Field> {
         let replaced = self.in_tag.is_none() && self.tag.is_some_and(|tag| tag.replaced);
         self.fields.tag.filter(|_| replaced)

@@ -222,6 +222,11 @@ impl FileScanner {
         }
     }
 
+    /// The image with this repository.
+    pub(super) fn image(&self, repository: &Repository) -> Option<usize> {
+        self.rules.images.get(repository).copied()
+    }
+
     /// The pins of a file.
     pub(crate) fn scan(&self, content: &[u8], places: &FilePlaces) -> Scan {
         let mut scan = self.finder.scan(content);
@@ -252,12 +257,12 @@ fn standard_places() -> Vec<PinPlace> {
     };
     vec![
         place(
-            "kustomize",
+            STANDARD_PLACES[0],
             YamlKind::Kustomize,
             DefaultFiles::Kustomizations,
         ),
         place(
-            "helm",
+            STANDARD_PLACES[1],
             YamlKind::Helm { registry: None },
             DefaultFiles::Values,
         ),
@@ -269,9 +274,8 @@ pub(super) struct StandardPlaces {
     rules: Rules,
 }
 
-/// The number of the place of the kind `kustomize` among the standard places; the next number is the
-/// place of the kind `helm`.
-pub(crate) const KUSTOMIZE: usize = 0;
+/// The names of the standard places, by their numbers.
+pub(crate) const STANDARD_PLACES: [&str; 2] = ["kustomize", "helm"];
 
 impl StandardPlaces {
     pub(super) fn new() -> Self {
@@ -442,10 +446,7 @@ impl File<'_> {
     }
 
     /// Notes the tag of an entry without a digest.
-    fn note_tag(&self, document: &yaml::Document<'_>, image: usize, tag: Option<strings::Field>) {
-        let Some(field) = tag else {
-            return;
-        };
+    fn note_tag(&self, document: &yaml::Document<'_>, image: usize, field: strings::Field) {
         let text = document.scalar(field.node).unwrap_or_default();
         if let Ok(tag) = Tag::parse(text) {
             let at = document.span(field.node).start;

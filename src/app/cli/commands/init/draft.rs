@@ -26,7 +26,7 @@ use crate::{
         checks::{self, Check, Status},
         outside::{Outside, Scope, TrackedTree},
         pins::{
-            self, Finder, FoundPins, KUSTOMIZE,
+            self, Finder, FoundPins, STANDARD_PLACES,
             discover::{narrow, tag_forms},
         },
     },
@@ -244,14 +244,11 @@ fn others(chosen: &SelectedSet<'_>) -> Vec<InitOther> {
     others
 }
 
-/// The kinds of proposed places, with their indices in the discovery.
-const PLACE_KINDS: [(usize, &str); 2] = [(KUSTOMIZE, "kustomize"), (KUSTOMIZE + 1, "helm")];
-
 /// The places for the images of the set. A file with an entry that would be refused is excluded, with the
 /// reason.
 fn split_places(tree: &WorkTree, chosen: &SelectedSet<'_>, finder: &Finder) -> Vec<StarterPlace> {
     let mut places = Vec::new();
-    for (index, kind) in PLACE_KINDS {
+    for (index, kind) in STANDARD_PLACES.into_iter().enumerate() {
         let (mut files, mut refused) = (BTreeSet::new(), BTreeMap::new());
         for (_, member) in &chosen.members {
             for pin in &member.pins {
