@@ -12,6 +12,7 @@ use super::{
     claims::{ClaimTemplates, Claims},
     graph::Graph,
     provenance::Point,
+    pulls::is_pull,
     sets::{Set, Sets},
     walk::{Commit, ConfigState},
 };
@@ -24,8 +25,13 @@ use crate::{
 /// Combines sets and claims.
 ///
 /// A message is evidence only if its commit changes pins or adds the configuration. That of a merged
-/// commit is evidence for the merge only if the merge pins its set.
-pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec<Point> {
+/// commit is evidence for the merge only if the merge pins its set. `branch`: its short name.
+pub(super) fn points(
+    graph: &Graph,
+    commits: &[Commit],
+    branch: &str,
+    found: &mut Sets,
+) -> Vec<Point> {
     let mut points: Vec<Point> = Vec::with_capacity(commits.len());
     let is_evidence: Vec<bool> = (commits.iter().zip(&found.has_changed))
         .map(|(commit, has_changed)| *has_changed || commit.added.is_some())
@@ -47,6 +53,7 @@ pub(super) fn points(graph: &Graph, commits: &[Commit], found: &mut Sets) -> Vec
                 Claims::default()
             },
             is_taken: others.any(|other| found.by_commit[*other] == set),
+            is_pull: is_pull(commit.info.subject(), branch),
         });
     }
     for (merge, merged) in graph.line.iter().zip(&graph.merged) {
@@ -271,7 +278,7 @@ mod tests {
         }
         let ids = read.iter().map(|commit| &commit.id);
         let graph = Graph::new(ids.zip(&all_parents), &id(commits.len() - 1));
-        super::points(&graph, &read, &mut found)
+        super::points(&graph, &read, "main", &mut found)
     }
 
     /// The claims of the last commit.

@@ -30,6 +30,7 @@ use super::{
     changes::Unreadable,
     graph::{Fold, Graph},
     provenance::{Point, first_record},
+    pulls,
     sets::Set,
     walk::ConfigState,
 };
@@ -134,6 +135,7 @@ impl Fold for HoldFold<'_> {
         let parent = self.graph.first_parent(commit);
         let can_undo = self.is_recorded(commit) && !point.is_override();
         let continued = self.continue_vanished(pinned, parent);
+        let replaced = pulls::replaced(self.graph, points, commit);
         let mut returned = Vec::new();
         for (slot, digests) in pinned.0.iter().enumerate() {
             let last = self.slots.get(slot).and_then(|states| states.last());
@@ -152,7 +154,13 @@ impl Fold for HoldFold<'_> {
             if can_undo && (point.has_changed_files || is_back) {
                 self.undo_since(slot, pinned, commit, &|_| true);
             }
-            self.push(slot, digests.clone(), is_agreed, commit);
+            let pulled = pulls::digests(self.graph, points, &replaced, slot, digests);
+            if pulled.is_empty() {
+                self.push(slot, digests.clone(), is_agreed, commit);
+            }
+            for (digests, commit) in pulled {
+                self.push(slot, digests.clone(), digests.len() == 1, commit);
+            }
         }
         let digests = if point.claims.is_override {
             pinned.0.iter().flatten().copied().collect()

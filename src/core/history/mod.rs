@@ -57,6 +57,7 @@ mod holds;
 mod other_sets;
 mod periods;
 mod provenance;
+mod pulls;
 mod read_paths;
 mod renames;
 mod sets;
@@ -318,7 +319,7 @@ impl History {
             };
             commits[*index].content = Content::Unknown(Box::new(unknown), Vec::new());
         }
-        let points = evidence::points(&graph, &commits, &mut found);
+        let points = evidence::points(&graph, &commits, &branch.name, &mut found);
         let mut doubtful = BTreeSet::new();
         for (commit, position) in commits.iter().zip(&graph.positions) {
             if git.is_boundary(&commit.id) {

@@ -96,7 +96,7 @@ impl History {
         }
         let ids = facts.commits.iter().map(|commit| &commit.id);
         facts.graph = Graph::new(ids.zip(&parents), &id(tip));
-        facts.points = evidence::points(&facts.graph, &facts.commits, &mut found);
+        facts.points = evidence::points(&facts.graph, &facts.commits, "origin/main", &mut found);
         facts.sets = found.distinct;
         if is_shallow {
             facts.doubtful.insert(0);

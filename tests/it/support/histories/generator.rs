@@ -573,8 +573,15 @@ impl Generator {
     fn integrate(&mut self, main: usize, branch: usize) -> usize {
         match self.rng.usize(..8) {
             0..4 => self.merge(main, branch),
-            // A foxtrot merge: the promoted branch continues from the other one.
-            4 => self.merge(branch, main),
+            // A foxtrot merge: the promoted branch continues from the other one. Some are by `git pull`, which names it.
+            4 => {
+                let merge = self.merge(branch, main);
+                let message = &mut self.commits[merge].message;
+                if merge % 2 == 0 && message.starts_with("Merge branch") {
+                    *message = "Merge branch 'main' of example:acme/fix".to_owned();
+                }
+                merge
+            }
             5 => {
                 let tree = self.merged(main, branch);
                 let mut message = "Squash (#9)".to_owned();

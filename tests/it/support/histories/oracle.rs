@@ -562,7 +562,14 @@ impl<'h> Branch<'h> {
         records.filter_map(|commit| self.positions[commit]).min()
     }
 
-    /// The digests of an image in the commits up to one, on its first-parent line, oldest first.
+    /// Whether a merge brought the promoted branch into another one that then became the promoted branch.
+    fn is_pull(&self, merge: usize) -> bool {
+        let message = &self.commits[merge].message;
+        message.starts_with("Merge branch 'main' of ")
+    }
+
+    /// The digests of an image in the commits up to one, on its first-parent line, oldest first. A merge by `git pull` is
+    /// preceded by the commits that it replaced.
     fn past(
         &self,
         set: &Set<'h>,
@@ -583,6 +590,14 @@ impl<'h> Branch<'h> {
             if let Some(digests) = set.pins[commit].get(&image)
                 && past.last().is_none_or(|(last, _)| last != digests)
             {
+                if self.is_pull(commit) {
+                    let mut pulled = self.past(set, Some(self.commits[commit].parents[1]), image);
+                    pulled.retain(|(_, newer)| self.is_merged_by(*newer, commit));
+                    if pulled.last().is_some_and(|(last, _)| last == digests) {
+                        past.append(&mut pulled);
+                        continue;
+                    }
+                }
                 past.push((digests.clone(), commit));
             }
         }
