@@ -160,6 +160,59 @@ fn previous_set_without_a_revision_is_refused() {
 }
 
 #[test]
+fn sets_before_a_git_pull_are_not_forgotten() {
+    let mut world = world();
+    world.build(REV_C);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.git(&["clone", "-q", "./origin.git", "rival"]);
+    world.promoted(REV_B);
+    world.promoted(REV_C);
+    // A colleague with an old clone commits a document, pulls and pushes: the promotions are on the merged line.
+    world.write("rival/NOTES.md", "notes\n");
+    world.git(&["-C", "rival", "add", "-A"]);
+    let rival = [
+        "-C",
+        "rival",
+        "-c",
+        "user.name=R",
+        "-c",
+        "user.email=r@example.com",
+    ];
+    world.git(&[&rival[..], &["commit", "-q", "-m", "notes"]].concat());
+    world.git(&[&rival[..], &["pull", "-q", "--no-rebase", "--no-edit"]].concat());
+    world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
+    world.git(&["pull", "-q", "--ff-only", "origin", "main"]);
+
+    let named = format!("(`git pull`) took this set off the line: {REV_B} (promote, commit ");
+    let ran = to(&world, "previous", &["--apply"]).exits(2);
+    let part = "the set before the current one is unknown: newer sets than ";
+    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    let ran = to(&world, REV_B, &[]).exits(1);
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    let part = format!("`repin promote --revision {REV_B} --allow-older` returns to it");
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    for command in ["history", "rollback"] {
+        let ran = world.run(&[command]).exits(0);
+        let part = format!("warning: the set {REV_B} of commit ");
+        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    }
+    world
+        .run(&["promote", "--revision", REV_B, "--allow-older"])
+        .exits(0);
+
+    // A rollback undoes both.
+    world.roll_back(REV_A);
+    for revision in [REV_B, REV_C] {
+        let ran = world.run(&["promote", "--revision", revision]).exits(1);
+        assert!(ran.stderr.contains("error[rolled_back]"), "{}", ran.stderr);
+    }
+    let ran = to(&world, "previous", &[]).exits(2);
+    assert!(!ran.stderr.contains("is unknown"), "{}", ran.stderr);
+}
+
+#[test]
 fn commits_and_pull_requests_select_their_set() {
     let world = promoted_twice();
     world.write("README.md", "x");

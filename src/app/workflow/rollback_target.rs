@@ -13,7 +13,9 @@ use crate::{
     config::{self, Config},
     core::{
         checks::{Status, Stopped},
-        history::{Digests, EntryState, History, HistoryEntry, Kind, Provenance, SetAtCommit},
+        history::{
+            Digests, EntryState, History, HistoryEntry, Kind, Provenance, ReplacedSet, SetAtCommit,
+        },
     },
     forge::Words,
     git::{self, MIN_PREFIX, ObjectId},
@@ -114,6 +116,7 @@ pub(super) fn revision(
     let selected = if text == PREVIOUS {
         selection.check_current(history, config)?;
         let (selected, skipped) = previous(&site_history, config)?;
+        refuse_replaced(selected, history, config)?;
         services.warn_of_held(skipped.into_iter().map(described).collect());
         if let Some(current) = history.current()
             && current.kind == Kind::Rollback
@@ -249,6 +252,39 @@ fn previous<'h>(
         error.notes.push(format!("{note}: {}", described(held)));
     }
     Err(error.into())
+}
+
+/// Refuses a previous set if a merge by `git pull` replaced newer ones: whether one of them was current is unknown.
+fn refuse_replaced(
+    selected: &HistoryEntry,
+    history: &History,
+    config: &Config,
+) -> Result<(), Errors> {
+    let replaced = history.replaced_since(selected);
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    let branch = plain(&history.branch.name);
+    let message = format!(
+        "the set before the current one is unknown: newer sets than {} are not on the first-parent line of {branch}",
+        described(selected)
+    );
+    let option = &config.option;
+    let help = format!(
+        "choose a set by its revision: `repin rollback{option}` lists those of the line, and `repin promote{option} --revision REVISION --allow-older` returns to another one"
+    );
+    let mut error = Error::input(Code::REVISION_SHAPE, message).help(help);
+    error.notes.extend(replaced.iter().map(described_replaced));
+    Err(error.into())
+}
+
+/// A set that a merge by `git pull` replaced.
+fn described_replaced(set: &ReplacedSet) -> String {
+    format!(
+        "merge {} (`git pull`) took this set off the line: {}",
+        set.merge.short(),
+        described(&set.entry)
+    )
 }
 
 fn no_set(message: String, config: &Config) -> Errors {
@@ -463,6 +499,16 @@ pub(super) fn with_similar_sets(
                 0,
                 format!("this commit recorded the set {}", described(entry)),
             );
+        }
+        let replaced = history.replaced_sets().into_iter();
+        let mut replaced = replaced.filter(|set| set.entry.revision.as_ref() == Some(revision));
+        if let Some(set) = replaced.next() {
+            let set = described_replaced(&set);
+            let line = format!(
+                "{set}; `repin promote{} --revision {revision} --allow-older` returns to it",
+                config.option
+            );
+            lines.insert(0, line);
         }
         let failed = stopped.checks.iter_mut();
         let mut failed = failed

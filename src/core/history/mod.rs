@@ -110,6 +110,7 @@ pub(crate) use provenance::{
     CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
     commit_config, promoted_config,
 };
+pub(crate) use pulls::ReplacedSet;
 pub(crate) use read_paths::{fetch_contents, read_paths};
 pub(crate) use state::EntryState;
 #[cfg(test)]

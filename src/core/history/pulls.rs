@@ -6,8 +6,8 @@
 
 use std::rc::Rc;
 
-use super::{graph::Graph, provenance::Point};
-use crate::oci::Digest;
+use super::{History, HistoryEntry, graph::Graph, provenance::Point};
+use crate::{git::ObjectId, oci::Digest};
 
 /// Whether the subject of a merge is that with which git merges the branch with this short name, such as `origin/main`.
 pub(super) fn is_pull(subject: &[u8], branch: &str) -> bool {
@@ -91,4 +91,93 @@ pub(super) fn digests<'p>(
         }
     }
     digests
+}
+
+/// A recorded set that is not on the line, because a merge by `git pull` replaced its commit.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplacedSet {
+    pub entry: HistoryEntry,
+    /// The merge on the line.
+    pub merge: ObjectId,
+    /// The position of the merge in the line.
+    position: usize,
+}
+
+impl History {
+    /// The recorded sets that merges by `git pull` replaced, newest first, without those of the line.
+    pub(crate) fn replaced_sets(&self) -> Vec<ReplacedSet> {
+        let (graph, points) = (&self.facts.graph, &self.facts.points);
+        let mut sets: Vec<ReplacedSet> = Vec::new();
+        for (position, merge) in graph.line.iter().enumerate().skip(self.facts.start).rev() {
+            for commit in replaced(graph, points, *merge).into_iter().rev() {
+                let mut events = self.events.all.iter();
+                let event = events.find(|event| event.commit == commit);
+                let Some(event) = event.filter(|event| event.revision.is_some()) else {
+                    continue;
+                };
+                let is_on_line = self.line_events().any(|line| line.set == event.set);
+                let entry = self.entry(event);
+                if !is_on_line && sets.iter().all(|known| known.entry.images != entry.images) {
+                    sets.push(ReplacedSet {
+                        entry,
+                        merge: self.facts.commits[*merge].id,
+                        position,
+                    });
+                }
+            }
+        }
+        sets
+    }
+
+    /// The replaced sets that may have been current after the set of an entry, and that are not held.
+    pub(crate) fn replaced_since(&self, entry: &HistoryEntry) -> Vec<ReplacedSet> {
+        let mut events = self.line_events();
+        let event = events.find(|event| self.facts.commits[event.commit].id == entry.commit);
+        let mut sets = self.replaced_sets();
+        sets.retain(|set| {
+            event.is_some_and(|event| set.position > event.position)
+                && self.hold_in_list(&set.entry.images).is_none()
+        });
+        sets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pulls_have_the_default_message_of_git() {
+        for subject in [
+            "Merge branch 'main' of github.com:acme/fix",
+            "Merge branch 'main' of https://git.example/acme/fix into topic",
+            "Merge branch 'main' into topic",
+            "Merge remote-tracking branch 'origin/main'",
+            "Merge remote-tracking branch 'upstream/main' into topic",
+        ] {
+            for branch in ["origin/main", "main"] {
+                assert!(is_pull(subject.as_bytes(), branch), "{subject} {branch}");
+            }
+            assert!(!is_pull(subject.as_bytes(), "origin/release"), "{subject}");
+        }
+        for subject in [
+            "Merge branch 'topic'",
+            "Merge branch 'topic' into main",
+            "Merge remote-tracking branch 'origin/topic'",
+            "Merge remote-tracking branch 'main'",
+            "Merge pull request #7 from fork/main",
+            // A merge request of a fork, as GitLab writes it.
+            "Merge branch 'main' into 'main'",
+            "Merge branches 'main' and 'topic'",
+            "Merge branch 'main",
+            "Merge tag 'main'",
+            "",
+        ] {
+            assert!(!is_pull(subject.as_bytes(), "origin/main"), "{subject}");
+        }
+        let nested = b"Merge remote-tracking branch 'origin/release/1'";
+        assert!(is_pull(nested, "origin/release/1"));
+        assert!(!is_pull(nested, "origin/1"));
+        assert!(!is_pull(b"Merge branch '\xff'", "origin/main"));
+    }
 }

@@ -98,6 +98,36 @@ fn hold_ends_on_purpose_only() {
 }
 
 #[test]
+fn sets_that_a_git_pull_replaced_are_undone_too() {
+    let held_with = |pulls: &[usize], line: Line<'_>| {
+        let texts: Vec<_> = line.iter().map(|(text, _)| *text).collect();
+        let mut facts = facts_of(&texts, merged_graph(line), ".", false);
+        for pull in pulls {
+            facts.points[*pull].is_pull = true;
+        }
+        held(&from_facts(facts, "."))
+    };
+    let held_with = |pulls: &[usize], line: Line<'_>| {
+        // 3 is a commit of a colleague.
+        let begin: Line<'_> = &[("a@A", &[]), ("b@B", &[0]), ("c@C", &[1]), ("a", &[0])];
+        held_with(pulls, &[begin, line].concat())
+    };
+    let one: Line<'_> = &[("c", &[3, 2]), ("a", &[4])];
+    assert_eq!(held_with(&[], one), "c");
+    assert_eq!(held_with(&[4], one), "bc");
+    // A second one makes the first merge and the rollback a merged line.
+    let two: Line<'_> = &[("c", &[3, 2]), ("a", &[4]), ("a", &[0]), ("a", &[6, 5])];
+    assert_eq!(held_with(&[4, 7], two), "bc");
+    // The replaced line contains the first merge.
+    let inner: Line<'_> = &[("c", &[3, 2]), ("a", &[0]), ("c", &[5, 4]), ("a", &[6])];
+    assert_eq!(held_with(&[6], inner), "c");
+    assert_eq!(held_with(&[4, 6], inner), "bc");
+    // A merge that keeps other digests continues its own line.
+    let kept: Line<'_> = &[("d@D", &[3, 2]), ("a", &[4])];
+    assert_eq!(held_with(&[4], kept), "d");
+}
+
+#[test]
 fn changes_before_the_first_record_undo_nothing() {
     assert_eq!(held(&history(&["a", "b", "a"])), "-");
     assert_eq!(held(&history(&["a", "b", "a", "c@C", "a"])), "c");

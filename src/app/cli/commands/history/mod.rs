@@ -190,6 +190,14 @@ fn warn(history: &history::History, cx: &mut Context) {
     for claim in history.ignored_claims() {
         cx.output.warn(&ignored_claim(&claim));
     }
+    for set in history.replaced_sets() {
+        cx.output.warn(&format!(
+            "the set {} of commit {} is not listed: merge {} (`git pull`) took it off the first-parent line",
+            plain(set.entry.revision.as_ref().map_or("-", Revision::as_str)),
+            set.entry.commit.short(),
+            set.merge.short()
+        ));
+    }
     if let Some(past) = history.unknown_past() {
         cx.output.warn(&past.to_string());
     }
