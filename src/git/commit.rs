@@ -16,6 +16,7 @@ use std::{
 use super::{
     Git, GitError, ObjectId, TreeFile,
     command::{Mode, Running},
+    commits::parents,
     tree::{TreeEntry, blob_id},
 };
 use crate::base::files::RelPath;
@@ -109,8 +110,7 @@ impl Git {
     /// An obstacle to any commit.
     pub(crate) fn commit_obstacle(&self) -> Result<Option<CommitObstacle>, GitError> {
         for name in UNFINISHED {
-            let args = ["--verify", "--quiet", name];
-            if self.output_or("rev-parse", &args, &[1])?.0 == 0 {
+            if self.resolve(name)?.is_some() {
                 return Ok(Some(CommitObstacle::Unfinished(name)));
             }
         }
@@ -353,8 +353,9 @@ impl Git {
 
     /// The parent of a commit with exactly one.
     pub(super) fn only_parent(&self, id: &ObjectId) -> Result<Option<ObjectId>, GitError> {
-        let parents = self.output("log", &["-1", "--format=%P", &id.to_string(), "--"])?;
-        Ok(ObjectId::parse(parents.trim_ascii_end()))
+        let commit = self.commit_text(id)?;
+        let mut parents = parents(&commit).into_iter();
+        Ok(parents.next().filter(|_| parents.next().is_none()))
     }
 
     /// A description of how the commit `id` differs from its plan.
@@ -375,8 +376,8 @@ impl Git {
                 )));
             }
         }
-        let message = self.output("log", &["-1", "--format=%B", &id.to_string(), "--"])?;
-        let message = String::from_utf8_lossy(&message);
+        let commit = String::from_utf8_lossy(&self.commit_text(id)?).into_owned();
+        let message = commit.split_once("\n\n").map_or("", |(_, message)| message);
         for trailer in plan.trailers.lines() {
             if !message.lines().any(|line| line == trailer) {
                 return Ok(Some(format!("its message lost the line `{trailer}`")));

@@ -400,6 +400,15 @@ impl<R: BufRead> LogParser<R> {
     }
 }
 
+/// The parents of a commit.
+pub(super) fn parents(text: &[u8]) -> Vec<ObjectId> {
+    let headers = text.split(|byte| *byte == b'\n');
+    headers
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| ObjectId::parse(line.strip_prefix(b"parent ")?))
+        .collect()
+}
+
 fn object_id(text: &[u8]) -> Result<ObjectId, GitError> {
     ObjectId::parse(text).ok_or_else(|| malformed("a malformed object id"))
 }
@@ -437,6 +446,14 @@ impl Git {
             command: "cat-file",
             what: "a commit without a time",
         })
+    }
+
+    /// The headers and the message of a commit.
+    pub(super) fn commit_text(&self, id: &ObjectId) -> Result<Vec<u8>, GitError> {
+        match self.object(*id)? {
+            Some(Object::Commit(text)) => Ok(text),
+            _ => Err(GitError::Missing(*id)),
+        }
     }
 
     /// The commits up to and including `tip` that changed the file at `path` below the root, with side

@@ -22,6 +22,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     Authorities, FORGE, Git, GitError, MAX_OUTPUT,
     command::{self, Mode, Transports, Watchdog},
+    error::NO_REFERENCE,
     location::Location,
 };
 use crate::base::{
@@ -197,11 +198,7 @@ impl Output {
             return Ok(true);
         }
         // The last one: a server without version 2 of the protocol sends only commits that a branch is at.
-        let not_found = [
-            "couldn't find remote ref",
-            "not our ref",
-            "unadvertised object",
-        ];
+        let not_found = [NO_REFERENCE, "not our ref", "unadvertised object"];
         if not_found.iter().any(|text| self.stderr.contains(text)) {
             return Ok(false);
         }

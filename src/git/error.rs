@@ -122,6 +122,9 @@ pub enum GitError {
     },
 }
 
+/// A part of git's message about a branch that the remote does not have.
+pub(super) const NO_REFERENCE: &str = "couldn't find remote ref";
+
 /// Parts of the messages of git and libcurl about a connection that may succeed later.
 const TRANSIENT: [&str; 16] = [
     "returned error: 429",
@@ -173,7 +176,7 @@ impl GitError {
             Self::Unborn => "commit and push first, or fetch: git fetch origin".into(),
             Self::NoBranch(branch) => match branch.split_once('/') {
                 Some((remote, name)) => format!(
-                    "fetch it: git fetch {} {} (actions/checkout: fetch-depth: 0); if another branch counts, set `provenance.branch` in the configuration",
+                    "fetch it: git fetch {0} {1} (actions/checkout: fetch-depth: 0); if the default branch was renamed: git remote set-head {0} --auto; if another branch counts, set `provenance.branch` in the configuration",
                     shell(remote),
                     shell(&format!("{name}:refs/remotes/{branch}"))
                 ),
@@ -200,6 +203,10 @@ impl GitError {
             Self::Missing(_) => {
                 "a partial clone lacks it: git fetch --refetch --no-filter; a damaged one: git fsck".into()
             }
+            Self::Remote { remote, reason, .. } if reason.contains(NO_REFERENCE) => format!(
+                "the remote has no such branch; if its default branch was renamed: git fetch {0}, git remote set-head {0} --auto",
+                shell(remote)
+            ),
             Self::Remote { remote, .. } => format!(
                 "run `git ls-remote {remote}` by hand; in CI the checkout must keep its credentials \
                  (actions/checkout: persist-credentials: true)"
@@ -269,5 +276,19 @@ mod tests {
             hint.contains("git fetch origin release/1.x:refs/remotes/origin/release/1.x "),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn hints_for_a_missing_branch_name_a_renamed_default() {
+        let missing = GitError::NoBranch("origin/master".into());
+        let gone = GitError::Remote {
+            remote: "origin".into(),
+            command: "fetch",
+            reason: "fatal: couldn't find remote ref refs/heads/master".into(),
+        };
+        for error in [missing, gone] {
+            let hint = error.hint();
+            assert!(hint.contains("git remote set-head origin --auto"), "{hint}");
+        }
     }
 }

@@ -134,8 +134,29 @@ impl Git {
         args: &[impl AsRef<OsStr>],
         expected: &[i32],
     ) -> Result<Output, GitError> {
+        self.kept_answer(command, args, || self.output_or(command, args, expected))
+    }
+
+    /// The object that an expression names, as in [`Git::resolve`].
+    pub(super) fn kept_object(&self, expression: &str) -> Result<Option<ObjectId>, GitError> {
+        let (_, id) = self.kept_answer("cat-file", &[expression], || {
+            let id = self.resolve(expression)?;
+            Ok((
+                0,
+                id.map_or_else(Vec::new, |id| id.to_string().into_bytes()),
+            ))
+        })?;
+        Ok(ObjectId::parse(&id))
+    }
+
+    fn kept_answer(
+        &self,
+        command: &'static str,
+        args: &[impl AsRef<OsStr>],
+        answer: impl FnOnce() -> Result<Output, GitError>,
+    ) -> Result<Output, GitError> {
         let Some(kept) = &self.kept else {
-            return self.output_or(command, args, expected);
+            return answer();
         };
         let outputs = || kept.outputs.lock().unwrap_or_else(PoisonError::into_inner);
         let query = Query {
@@ -145,7 +166,7 @@ impl Git {
         if let Some(known) = outputs().get(&query) {
             return Ok(known.clone());
         }
-        let output = self.output_or(command, args, expected)?;
+        let output = answer()?;
         outputs().insert(query, output.clone());
         Ok(output)
     }

@@ -19,7 +19,7 @@ use sha2::Digest as _;
 
 use super::{
     BRANCHES, Connections, FORGE, Git, GitError, IdleProcess, Object, ObjectId, Remote, Settings,
-    command, connection::without_users, location::Location, settings::Setting,
+    command, commits::parents, connection::without_users, location::Location, settings::Setting,
 };
 
 /// The fetched branches, by the SHA-256 of their names: so none of them can be a directory of another one, and no name is
@@ -571,15 +571,6 @@ fn flock(path: PathBuf, operation: FlockOperation) -> Result<fs::File, GitError>
         Ok(file)
     };
     open().map_err(|error| GitError::Unreadable { path, error })
-}
-
-/// The parents of a commit.
-pub(super) fn parents(text: &[u8]) -> Vec<ObjectId> {
-    let headers = text.split(|byte| *byte == b'\n');
-    headers
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| ObjectId::parse(line.strip_prefix(b"parent ")?))
-        .collect()
 }
 
 #[cfg(test)]

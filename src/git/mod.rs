@@ -308,6 +308,9 @@ impl Git {
 
     /// Whether `older` is `newer` or an ancestor of it in this clone.
     pub(crate) fn is_ancestor(&self, older: &ObjectId, newer: &ObjectId) -> Result<bool, GitError> {
+        if older == newer && self.has_commit(older)? {
+            return Ok(true);
+        }
         let args = ["--is-ancestor", &older.to_string(), &newer.to_string()];
         Ok(self.kept_output("merge-base", &args, &[1])?.0 == 0)
     }

@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -149,6 +149,26 @@ impl Git {
                 Kind::Commit => Object::Commit(bytes),
                 Kind::Tag => Object::Tag(bytes),
             }))
+        })
+    }
+
+    /// The object that an expression of git names, such as `HEAD^{commit}` (gitrevisions(7)); `None` if there is none here.
+    pub(super) fn resolve(&self, expression: &str) -> Result<Option<ObjectId>, GitError> {
+        self.cat_file(|process| {
+            process.send(&[expression])?;
+            let line = process.line()?;
+            let mut words = line.split(' ');
+            let Some(id) = words
+                .next()
+                .and_then(|word| ObjectId::parse(word.as_bytes()))
+            else {
+                return Ok(None);
+            };
+            let Some(header) = Header::parse(words)? else {
+                return Ok(None);
+            };
+            process.content(header.size, |_| Ok(()))?;
+            Ok(Some(id))
         })
     }
 
@@ -298,6 +318,25 @@ struct Header {
     size: u64,
 }
 
+impl Header {
+    /// Parses the words after the id: `TYPE SIZE`, or `missing`.
+    fn parse<'w>(mut words: impl Iterator<Item = &'w str>) -> Result<Option<Self>, GitError> {
+        let kind = match words.next() {
+            Some("missing") => return Ok(None),
+            Some("blob") => Some(Kind::Blob),
+            Some("tree") => Some(Kind::Tree),
+            Some("commit") => Some(Kind::Commit),
+            Some("tag") => Some(Kind::Tag),
+            _ => None,
+        };
+        let size = words.next().and_then(|size| size.parse().ok());
+        match (kind, size) {
+            (Some(kind), Some(size)) => Ok(Some(Self { kind, size })),
+            _ => Err(unexpected("an object of unknown type")),
+        }
+    }
+}
+
 impl CatFile {
     fn new(mut running: Running) -> Result<Self, GitError> {
         Ok(Self {
@@ -312,10 +351,10 @@ impl CatFile {
         self.running.is_running().then_some(self)
     }
 
-    fn send(&mut self, ids: &[ObjectId]) -> Result<(), GitError> {
+    fn send(&mut self, names: &[impl fmt::Display]) -> Result<(), GitError> {
         let mut lines = String::new();
-        for id in ids {
-            let _ = writeln!(lines, "{id}");
+        for name in names {
+            let _ = writeln!(lines, "{name}");
         }
         let sent = match &mut self.stdin {
             Some(stdin) => stdin.write_all(lines.as_bytes()),
@@ -336,32 +375,25 @@ impl CatFile {
         }
     }
 
-    /// Parses the first line of a response: `ID TYPE SIZE`, or `ID missing`.
+    /// The header of the response for an id; `None` if the object is missing.
     fn header(&mut self, id: &ObjectId) -> Result<Option<Header>, GitError> {
+        let line = self.line()?;
+        let mut words = line.split(' ');
+        if words.next() != Some(id.to_string().as_str()) {
+            return Err(unexpected("a response for another object"));
+        }
+        Header::parse(words)
+    }
+
+    /// The first line of a response.
+    fn line(&mut self) -> Result<String, GitError> {
         let mut line = Vec::new();
         let mut start = self.stdout.by_ref().take(256);
         start.read_until(b'\n', &mut line).map_err(io_error)?;
         if line.is_empty() {
             return Err(self.exit_reason(unexpected(END)));
         }
-        let line = String::from_utf8_lossy(&line);
-        let mut words = line.trim_end().split(' ');
-        if words.next() != Some(id.to_string().as_str()) {
-            return Err(unexpected("a response for another object"));
-        }
-        let kind = match words.next() {
-            Some("missing") => return Ok(None),
-            Some("blob") => Some(Kind::Blob),
-            Some("tree") => Some(Kind::Tree),
-            Some("commit") => Some(Kind::Commit),
-            Some("tag") => Some(Kind::Tag),
-            _ => None,
-        };
-        let size = words.next().and_then(|size| size.parse().ok());
-        match (kind, size) {
-            (Some(kind), Some(size)) => Ok(Some(Header { kind, size })),
-            _ => Err(unexpected("an object of unknown type")),
-        }
+        Ok(String::from_utf8_lossy(line.trim_ascii_end()).into_owned())
     }
 
     /// Consumes the remaining response: an object of `size` bytes and a newline.

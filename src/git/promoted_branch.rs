@@ -190,9 +190,7 @@ impl Git {
 
     /// The checked-out commit.
     pub(crate) fn head(&self) -> Result<Branch, GitError> {
-        let args = ["--verify", "--quiet", "HEAD^{commit}"];
-        let (_, printed) = self.kept_output("rev-parse", &args, &[1])?;
-        let tip = ObjectId::parse(printed.trim_ascii_end()).ok_or(GitError::Unborn)?;
+        let tip = self.kept_object("HEAD^{commit}")?.ok_or(GitError::Unborn)?;
         let name = "HEAD".to_owned();
         Ok(Branch { name, tip })
     }
@@ -210,6 +208,18 @@ impl Git {
         let name =
             String::from_utf8_lossy(&self.kept_output("for-each-ref", &args, &[])?.1).into_owned();
         Ok(name.trim_end().strip_prefix(REMOTES).map(str::to_owned))
+    }
+
+    /// The remote-tracking branch that the checked-out branch is configured to follow.
+    pub(crate) fn upstream_of_head(&self) -> Result<Option<String>, GitError> {
+        let args = ["--format=%(HEAD)%(upstream)", BRANCHES];
+        let (_, listed) = self.kept_output("for-each-ref", &args, &[])?;
+        let listed = String::from_utf8_lossy(&listed);
+        let mut checked_out = listed.lines().filter_map(|line| line.strip_prefix('*'));
+        let name = checked_out
+            .next()
+            .and_then(|name| name.strip_prefix(REMOTES));
+        Ok(name.map(str::to_owned))
     }
 
     /// The remote of the promoted branch: that of the remote-tracking branch `remote_of`, `origin`, or the only

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha1::Digest as _;
 
-use super::{Git, GitError, Object, ObjectId};
+use super::{Git, GitError, ObjectId};
 
 /// The maximum depth of directories.
 const MAX_DEPTH: usize = 200;
@@ -161,10 +161,7 @@ impl Git {
             .split(|byte| *byte == b'\n')
             .filter_map(ObjectId::parse)
         {
-            let Some(Object::Commit(text)) = self.object(id)? else {
-                return Err(GitError::Missing(id));
-            };
-            commits.push(AheadCommit::new(id, &text));
+            commits.push(AheadCommit::new(id, &self.commit_text(&id)?));
         }
         if commits.len() > MAX_AHEAD {
             return Err(GitError::Malformed {
@@ -221,7 +218,7 @@ impl Git {
 impl AheadCommit {
     fn new(id: ObjectId, text: &[u8]) -> Self {
         let start = memchr::memmem::find(text, b"\n\n").map_or(text.len(), |end| end + 2);
-        let parents = super::mirror::parents(text);
+        let parents = super::commits::parents(text);
         Self {
             id: id.to_string(),
             message: String::from_utf8_lossy(&text[start..]).into_owned(),

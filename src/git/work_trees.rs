@@ -92,10 +92,7 @@ impl Git {
     pub(crate) fn unfinished_commits(&self) -> Result<Vec<(ObjectId, &'static str)>, GitError> {
         let mut commits = Vec::new();
         for name in OPERATION_REFERENCES {
-            let args = ["--verify", "--quiet", name];
-            let (code, printed) = self.output_or("rev-parse", &args, &[1])?;
-            let id = ObjectId::parse(printed.trim_ascii_end()).filter(|_| code == 0);
-            commits.extend(id.map(|id| (id, name)));
+            commits.extend(self.resolve(name)?.map(|id| (id, name)));
         }
         for name in OPERATION_FILES {
             let path = self.git_path(name)?;

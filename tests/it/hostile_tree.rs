@@ -253,6 +253,8 @@ fn every_git_process_receives_the_repository() {
 #[test]
 fn git_without_network_receives_no_token() {
     let world = environment();
+    // The remote is asked for its default branch.
+    world.git(&["remote", "set-head", "origin", "--delete"]);
     let log = world.path("log");
     let script = format!(
         "env | grep t0ken | sed \"s/^/$*: /\" | tr '\\n' ' ' >>'{0}'; echo \"$*\" >>'{0}'",

@@ -100,6 +100,8 @@ fn previous_set_is_named_before_the_run() {
     let ran = to(&world, "previous", &[]).exits(0);
     let named = format!("previous is the set {REV_A}, which commit ");
     assert!(ran.stderr.starts_with(&named), "{}", ran.stderr);
+    let current = format!("; current is {REV_B} (promote, commit ");
+    assert!(ran.stderr.contains(&current), "{}", ran.stderr);
 
     // A held set is not the previous one, and neither is one that was pinned manually.
     world.roll_back(REV_A);
@@ -157,6 +159,42 @@ fn previous_set_without_a_revision_is_refused() {
     let part = "which has no recorded revision";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     to(&world, REV_A, &[]).exits(0);
+}
+
+#[test]
+fn set_with_an_undone_image_is_not_recommended() {
+    let mut world = world();
+    let next = "dddddddddddddddddddddddddddddddddddddddd";
+    world.build(REV_C);
+    world.build(next);
+    let world = world.with_git();
+    world.promoted(REV_A);
+    world.promoted(REV_B);
+    // One image of B is bad: its pins return by hand.
+    let fix = |revision| world.digest("fix", revision).to_owned();
+    world.replace(".github/workflows/b.yml", &fix(REV_B), &fix(REV_A));
+    world.commit("undo fix");
+    world.push();
+    world.promoted(REV_C);
+    let newest = |revision: &str| {
+        let ran = world.run(&["rollback"]).exits(0);
+        let part = format!("the newest available one: repin rollback --to {revision} --apply");
+        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    };
+    newest(REV_A);
+    // The set between has no revision.
+    to(&world, "previous", &[]).exits(2);
+    // By its revision, it is selected with a warning; then it was current after the rollback.
+    let ran = to(&world, REV_B, &["--apply"]).exits(0);
+    assert!(
+        ran.stderr.contains("warning[rolled_back]"),
+        "{}",
+        ran.stderr
+    );
+    world.commit("bump");
+    world.push();
+    world.promoted(next);
+    newest(REV_B);
 }
 
 #[test]

@@ -878,7 +878,8 @@ fn base_branch_by_ci_replaces_unknown_default() {
     // `main` is still the only branch with a usual name; after a rename, the clone does not show
     // it.
     for args in [
-        ["push", "-q", "origin", "main:refs/heads/trunk"].as_slice(),
+        ["remote", "set-head", "origin", "--delete"].as_slice(),
+        &["push", "-q", "origin", "main:refs/heads/trunk"],
         &["push", "-q", "origin", ":main"],
         &["fetch", "-q", "--prune", "origin"],
     ] {

@@ -65,9 +65,11 @@ impl ReadyCommit<'_> {
 
     /// The command that pushes the checked-out branch to the branch of the same name; `None` without a remote.
     pub(super) fn push_command(&self) -> Option<String> {
-        let branch = self.git.checked_out().ok().flatten();
-        let upstream = branch.and_then(|branch| self.git.upstream(&branch).ok().flatten());
-        if upstream.is_some() {
+        if self
+            .git
+            .upstream_of_head()
+            .is_ok_and(|upstream| upstream.is_some())
+        {
             return Some("git push".to_owned());
         }
         let remotes = self.git.remotes().unwrap_or_default();

@@ -143,10 +143,7 @@ impl Commits {
         else {
             return Ok(self);
         };
-        let Some(branch) = git.checked_out()? else {
-            return Ok(self);
-        };
-        let Some(upstream) = git.upstream(&branch)? else {
+        let Some(upstream) = git.upstream_of_head()? else {
             return Ok(self);
         };
         let upstream = match git.branch(Some(&upstream)) {

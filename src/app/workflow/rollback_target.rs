@@ -139,14 +139,18 @@ pub(super) fn revision(
         return unrecorded(text, &site_history, config);
     };
     let revision = recorded_revision(text, selected, history, config)?;
-    services.console.note(&format!(
+    let mut note = format!(
         "{} is the set {}, which commit {} made current on {} ({})",
         plain(text),
         plain(revision.as_str()),
         selected.commit.short(),
         to_minute(&selected.date),
         plain(&selected.author)
-    ));
+    );
+    if let Some(current) = history.current() {
+        note += &format!("; current is {}", described(current));
+    }
+    services.console.note(&note);
     Ok(revision.to_string())
 }
 
@@ -165,7 +169,10 @@ fn recorded_revision<'h>(
             plain(text)
         );
         let option = &config.option;
-        let help = format!("choose a set with a revision: `repin rollback{option}` lists them");
+        let help = format!(
+            "choose a set with a revision: `repin rollback{option}` lists them; `repin promote{option} --revision REVISION \
+             --allow-older` returns to a build"
+        );
         return Err(Error::input(Code::REVISION_SHAPE, message)
             .help(help)
             .into());
@@ -411,7 +418,7 @@ impl<'h> Similar<'h> {
             }
         }
         let mut unheld = available.iter();
-        let last = unheld.find(|entry| history.hold_in_list(&entry.images).is_none());
+        let last = unheld.find(|entry| history.state(entry) == EntryState::Available);
         // An abbreviation is compared with the digits that it has.
         let beginnings: Vec<&str> = available
             .iter()

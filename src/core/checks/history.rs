@@ -483,7 +483,8 @@ pub(super) fn check_provenance(
             let commit = commit.short();
             let detail = format!("commit {commit} promoted the set");
             let mut checks = vec![title(Status::Pass, detail)];
-            checks.extend(gaps.iter().map(|gap| check_gap(&commit, gap)));
+            let gaps = gaps.iter();
+            checks.extend(gaps.map(|gap| check_gap(&commit, gap, revision, &config.option)));
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
@@ -500,14 +501,20 @@ pub(super) fn check_provenance(
 }
 
 /// The failure that the commit of a promotion does not pin a whole set.
-fn check_gap(commit: &str, gap: &Gap) -> Check {
+/// `option`: the one that selects the configuration, with a space before it.
+fn check_gap(commit: &str, gap: &Gap, revision: &Revision, option: &str) -> Check {
     let fail = |detail| Check::new(Code::PROVENANCE_CONTENT, Status::Fail, detail);
     let cause = format!("commit {commit} does not pin the whole set");
     match gap {
         Gap::NotPinned(image) => {
             let detail =
                 format!("commit {commit} does not pin `{image}`, which the current set contains");
-            fail(detail).image(image).cause(cause)
+            // The image was added later, and may have a build of that revision.
+            let help = format!(
+                "roll back to a set that pins every image of the current configuration; `repin promote{option} --revision \
+                 {revision} --allow-older` returns to the build of this revision, if every image has one"
+            );
+            fail(detail).image(image).cause(cause).help(help)
         }
         Gap::Mixed(image, digests) => {
             let list: Vec<_> = digests.iter().map(Digest::short).collect();

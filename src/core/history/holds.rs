@@ -374,6 +374,9 @@ pub(crate) struct HeldDigest {
     pub is_elsewhere: bool,
     /// Whether a merge brought the commit in with a history of its own: its set is not the one that now has its path.
     pub is_imported: bool,
+    /// The position of the commit in the line, or that of the merge that brought it in; the largest number for a commit that
+    /// only another branch contains.
+    pub position: usize,
 }
 
 /// An image whose digest is held.
@@ -494,7 +497,11 @@ impl History {
         };
         let held = other.held.iter();
         let added = held.filter(|held| !self.contains(&held.commit) && !is_known(&held.digest));
-        let added: Vec<_> = added.cloned().collect();
+        let added = added.cloned().map(|held| HeldDigest {
+            position: usize::MAX,
+            ..held
+        });
+        let added: Vec<_> = added.collect();
         self.held.splice(..0, added);
         self.held_by_digest = by_digest(&self.held);
     }
@@ -524,7 +531,7 @@ impl History {
     }
 
     /// The digests of the current set of the branch.
-    fn current_digests(&self) -> Option<Digests> {
+    pub(super) fn current_digests(&self) -> Option<Digests> {
         let set = self.facts.current_set()?;
         Some(self.facts.sets[set].digests(&self.config))
     }
@@ -536,7 +543,7 @@ impl History {
     }
 
     /// Every hold of a digest, those of the latest commit of each set first.
-    fn holds_of(&self, digest: &Digest) -> impl Iterator<Item = &HeldDigest> {
+    pub(super) fn holds_of(&self, digest: &Digest) -> impl Iterator<Item = &HeldDigest> {
         let held = self.held_by_digest.get(digest).into_iter().flatten();
         held.map(|index| &self.held[*index])
     }

@@ -376,6 +376,7 @@ impl History {
                 date: commit.info.date(),
                 is_elsewhere: false,
                 is_imported: joined.as_ref().is_some_and(|joined| !joined[undone.commit]),
+                position: graph.positions[undone.commit],
             });
         }
         Self {

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::{History, HistoryEntry, graph::Graph, provenance::Point};
+use super::{EntryState, History, HistoryEntry, graph::Graph, provenance::Point};
 use crate::{git::ObjectId, oci::Digest};
 
 /// Whether the subject of a merge is that with which git merges the branch with this short name, such as `origin/main`.
@@ -136,7 +136,7 @@ impl History {
         let mut sets = self.replaced_sets();
         sets.retain(|set| {
             event.is_some_and(|event| set.position > event.position)
-                && self.hold_in_list(&set.entry.images).is_none()
+                && self.state(&set.entry) != EntryState::Held
         });
         sets
     }

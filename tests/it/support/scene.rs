@@ -47,9 +47,7 @@ impl Scene {
         scene.write("repin.yaml", config);
         scene.write(".gitignore", "/origin.git\n");
         scene.pin(app, pinned);
-        scene.git(&["init", "-q", "-b", "main"]);
-        scene.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
-        scene.git(&["remote", "add", "origin", "./origin.git"]);
+        scene.create_repository();
         scene.commit("first");
         scene
     }

@@ -191,13 +191,20 @@ impl World {
     /// Makes the root a repository with a bare remote next to it, and commits and pushes the files.
     pub fn with_git(self) -> Self {
         self.write(".gitignore", "/images\n/origin.git\n");
-        self.git(&["init", "-q", "-b", "main"]);
-        self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
-        self.git(&["remote", "add", "origin", "./origin.git"]);
+        self.create_repository();
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "-m", FIRST]);
         self.push();
         self
+    }
+
+    /// Makes the root a repository with a bare remote next to it, whose default branch it knows as after `git clone`.
+    pub fn create_repository(&self) {
+        self.git(&["init", "-q", "-b", "main"]);
+        self.git(&["init", "-q", "--bare", "-b", "main", "origin.git"]);
+        self.git(&["remote", "add", "origin", "./origin.git"]);
+        let head = ".git/refs/remotes/origin/HEAD";
+        self.write(head, "ref: refs/remotes/origin/main\n");
     }
 
     /// Tracks a file below `directory` whose name is too long for a file system, so that it cannot be

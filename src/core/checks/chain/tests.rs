@@ -147,6 +147,7 @@ fn missing_tag_does_not_hide_that_the_digests_are_held() {
         date: String::new(),
         is_elsewhere: false,
         is_imported: false,
+        position: 0,
     });
     let (config, revision) = (config(), revision());
     let mut chain = not_older(&config, &revision);

@@ -920,7 +920,25 @@ impl Answers<'_> {
     pub fn previous(&self) -> Option<Build> {
         let current = self.current();
         let mut builds = self.whole_builds().filter(|build| *build != current);
-        builds.find(|build| self.promote(build, &current) != Verdict::Fails)
+        builds.find(|build| {
+            self.promote(build, &current) != Verdict::Fails && !self.is_partly_undone(build)
+        })
+    }
+
+    /// Whether bytes of a set that would change were undone after the set last became current.
+    fn is_partly_undone(&self, build: &Build) -> bool {
+        let is_current = |position: usize| self.build_at(self.branch.line[position]) == *build;
+        let mut positions = (self.set.start..self.branch.line.len()).rev();
+        let became = positions.find(|position| {
+            is_current(*position) && (*position == self.set.start || !is_current(position - 1))
+        });
+        let current = self.current();
+        build.iter().any(|(name, bytes)| {
+            current.get(name) != Some(bytes)
+                && self.here.iter().any(|undone| {
+                    undone.bytes == *bytes && self.branch.positions[undone.commit] > became
+                })
+        })
     }
 
     /// Whether a commit of the line pinned these bytes together.
