@@ -564,8 +564,11 @@ impl<'h> Branch<'h> {
 
     /// Whether a merge brought the promoted branch into another one that then became the promoted branch.
     fn is_pull(&self, merge: usize) -> bool {
-        let message = &self.commits[merge].message;
-        message.starts_with("Merge branch 'main' of ")
+        let Commit {
+            parents, message, ..
+        } = &self.commits[merge];
+        // A cherry-picked commit may have the message.
+        parents.len() > 1 && message.starts_with("Merge branch 'main' of ")
     }
 
     /// The digests of an image in the commits up to one, on its first-parent line, oldest first. A merge by `git pull` is
