@@ -434,6 +434,9 @@ impl Git {
         before: &ObjectId,
         after: &ObjectId,
     ) -> Result<Option<&'p RelPath>, GitError> {
+        if before == after {
+            return Ok(None);
+        }
         let changed = self.changed_contents(&before.to_string(), &after.to_string())?;
         let mut paths = plan.files.iter().map(|(path, _)| *path);
         let is_changed = |path: &&RelPath| {

@@ -635,7 +635,7 @@ pub(crate) fn on_forge(forge: &Thousand, kind: Kind, source: &str) -> (World, [&
         forge.api()
     );
     let world = built(&revisions, revisions[1], &further);
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     forge.store(1).name_head("main", &head, world.root());
     (world, revisions)
 }
@@ -678,7 +678,7 @@ fn rollback_requests_no_order() {
     promote(&world, other, &["--apply"]).exits(0);
     world.commit(&format!("promote: test images @{other}"));
     world.push();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     forge.store(1).name_head("main", &head, world.root());
     let before = forge.log().len();
     world

@@ -118,7 +118,7 @@ fn each_build_has_the_first_state_that_applies() {
         "2026-11-20T09:40:00+00:00",
     );
     build(&world, REV_E, "2026-11-01T00:00:00Z");
-    let rollback = world.git(&["rev-parse", "HEAD"])[..10].to_owned();
+    let rollback = world.head()[..10].to_owned();
     let ran = world.run(&["builds"]).exits(0);
     let expected = format!(
         "BUILD         CREATED            IMAGES  STATE\n\
@@ -238,7 +238,7 @@ fn protected_builds_show_the_evidence_of_prune() {
         assert!(ran.stdout.contains(line), "{}", ran.stdout);
     }
     // The same evidence as that of `prune`: it is refused where prune is.
-    let shallow = world.git(&["rev-parse", "HEAD"]);
+    let shallow = world.head();
     fs::write(world.path(".git/shallow"), format!("{shallow}\n")).unwrap();
     let ran = world.run(&["builds", "--protected"]).exits(3);
     assert!(
@@ -1045,8 +1045,7 @@ fn proposal_without_tags_has_no_time() {
         .exits(0);
     world.commit(&format!("promote: test images @{}", commits[0]));
     world.push();
-    fake.store()
-        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
+    fake.store().name_head("main", &world.head(), world.root());
     untag(&world, REV_B);
     let ran = run(&world, &NEWEST).exits(1);
     assert!(ran.stderr.contains("pull request #1"), "{}", ran.stderr);
@@ -1059,15 +1058,13 @@ fn proposal_under_a_former_path_counts() {
     let world = world.with_git();
     world.promoted(REV_A);
     publish(&world, &fake, "as it is");
-    fake.store()
-        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
+    fake.store().name_head("main", &world.head(), world.root());
     run(&world, &promote(REV_C)).exits(0);
     world.layout("fix").untag(REV_C);
     world.git(&["mv", "repin.yaml", "repin.live.yaml"]);
     world.commit("chore: rename the set");
     world.push();
-    fake.store()
-        .name_head("main", &world.git(&["rev-parse", "HEAD"]), world.root());
+    fake.store().name_head("main", &world.head(), world.root());
     let config = ["--config", "repin.live.yaml", "--format", "json"];
     let newest = || {
         let document = run(&world, &[&NEWEST[..], &config].concat())
@@ -1171,7 +1168,7 @@ fn source_orders_the_list() {
     let nothing = world.run(&NEWEST).exits(0);
     assert_eq!(nothing.stderr, "nothing newer than the current set\n");
     // A missing commit may record another revision than the labels.
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     world.write(".git/shallow", head + "\n");
     let expected = [(two, "current", ""), (one, "available", "")];
     assert_eq!(states(&listed(&world)), expected);

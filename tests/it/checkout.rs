@@ -77,7 +77,7 @@ fn checkout(world: &World, name: &str, fetch: Fetch) -> PathBuf {
     run(&["init", "-q"]);
     run(&["remote", "add", "origin", &url]);
     run(&["config", "--local", "gc.auto", "0"]);
-    let tip = world.git(&["rev-parse", "HEAD"]);
+    let tip = world.head();
     let (options, refspecs, checked_out): (&[&str], Vec<String>, &[&str]) = match fetch {
         Fetch::All => (
             &[],
@@ -534,10 +534,7 @@ fn unreferenced_commit_is_not_missing_history() {
     let url = format!("file://{}", world.path("origin.git").display());
     git(&clone, &["init", "-q"]);
     git(&clone, &["remote", "add", "origin", &url]);
-    git(
-        &clone,
-        &["fetch", "-q", "origin", &world.git(&["rev-parse", "HEAD"])],
-    );
+    git(&clone, &["fetch", "-q", "origin", &world.head()]);
     git(&clone, &["checkout", "-q", "FETCH_HEAD"]);
     std::os::unix::fs::symlink(world.path("images"), clone.join("images")).unwrap();
     let document = world.run_in(&clone, &PROMOTE_B, &[]).exits(3).json();
@@ -646,7 +643,7 @@ fn mirrored(world: &World, fake: &Fake) -> String {
         .iter()
         .map(|(path, text)| (*path, text.as_str()))
         .collect();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let mut store = fake.store();
     store.push("trunk", "as it is", &files);
     store.name_head("trunk", &head, world.root());
@@ -1169,7 +1166,7 @@ fn promotion_in_unreadable_commit_may_be_undone() {
 #[test]
 fn known_rollback_and_unreadable_commit_are_both_reported() {
     let world = rolled_back();
-    let rollback = world.git(&["rev-parse", "HEAD"]);
+    let rollback = world.head();
     let commit = broken_and_repaired(&world, |_| {});
     let document = world.run(&PROMOTE_B).exits(1).json();
     let named = details(&document, "rolled_back", "fail");

@@ -91,7 +91,7 @@ fn verbose_history_fits_the_terminal() {
         }
         let revision = format!("revision {REV_B}");
         assert!(unwrapped(&text).contains(&revision), "{text}");
-        let head = world.git(&["rev-parse", "HEAD"]);
+        let head = world.head();
         assert!(text.contains(head.trim()), "{text}");
         assert!(unwrapped(&text).contains(&subject), "{text}");
     }

@@ -69,10 +69,10 @@ fn earlier_change_of_pins_is_committed() {
     let part = "committed: 5 pins in 2 files";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     is_whole(&world);
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let ran = world.run(&COMMIT).exits(0);
     assert!(ran.stderr.contains("nothing to do"), "{}", ran.stderr);
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
 
     let world = committer();
     world.adopt(REV_A);
@@ -151,7 +151,7 @@ fn other_changes_of_planned_files_stop_the_commit() {
         apply(&world);
         change(&world);
         let before = (world.read(A), world.git(&["status", "--porcelain"]));
-        let head = world.git(&["rev-parse", "HEAD"]);
+        let head = world.head();
         let ran = world.run(&COMMIT).exits(1);
         let reason = format!("{A}: {reason}");
         for part in [&*reason, "git restore", "nothing was changed"] {
@@ -162,7 +162,7 @@ fn other_changes_of_planned_files_stop_the_commit() {
             "{}",
             ran.stderr
         );
-        assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+        assert_eq!(world.head(), head);
         assert_eq!(
             (world.read(A), world.git(&["status", "--porcelain"])),
             before
@@ -196,12 +196,12 @@ fn pins_of_head_are_restored_without_commit() {
     let old = world.read(A);
     apply(&world);
     world.commit("by hand");
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     world.write(A, old);
     let ran = world.run(&COMMIT).exits(0);
     let part = "HEAD already contains these pins";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
 }
 
@@ -219,10 +219,7 @@ fn push_command_needs_no_upstream() {
     let command = push_command(&ran).to_owned();
     let args: Vec<_> = command.split(' ').skip(1).collect();
     world.git(&args);
-    assert_eq!(
-        world.git(&["rev-parse", "origin/main"]),
-        world.git(&["rev-parse", "HEAD"])
-    );
+    assert_eq!(world.git(&["rev-parse", "origin/main"]), world.head());
 
     // Without a remote-tracking branch, the base is unknown.
     let world = committer();
@@ -249,10 +246,7 @@ fn detached_head_warns_with_the_base_set() {
     assert!(ran.stderr.contains(same), "{}", ran.stderr);
     assert_eq!(push_command(&ran), "git push origin HEAD:main");
     world.git(&["push", "-q", "origin", "HEAD:main"]);
-    assert_eq!(
-        world.git(&["rev-parse", "origin/main"]),
-        world.git(&["rev-parse", "HEAD"])
-    );
+    assert_eq!(world.git(&["rev-parse", "origin/main"]), world.head());
 
     // An older commit has other pins than the branch.
     world.git(&["checkout", "-q", "HEAD~1"]);
@@ -314,7 +308,7 @@ fn promotion_commits_its_files() {
     world.write(".gitignore", world.read(".gitignore") + "# mine\n");
     world.write("loose.txt", "mine\n");
     let ran = world.run(&COMMIT).exits(0);
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     assert!(
         ran.stderr
             .contains(&format!("committed: 5 pins in 2 files, as {}", &head[..10])),
@@ -369,13 +363,13 @@ fn a_rollback_commits_too() {
     let entries = world.run(&["history", "--format", "json"]).exits(0).json();
     assert_eq!(entries["entries"][0]["kind"], "rollback");
     // Nothing to change is nothing to commit.
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let again = [
         "rollback", "--to", REV_A, "--apply", "--commit", "--format", "json",
     ];
     let document = world.run(&again).exits(0).json();
     assert_eq!(document["changed"], false);
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
 }
 
 #[test]
@@ -487,7 +481,7 @@ fn refusing_hook_leaves_the_files_as_they_were() {
     let world = committer();
     world.git(&["config", "core.hooksPath", ".git/hooks"]);
     hook(&world, "pre-commit", "echo 'not today' >&2; exit 1");
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let ran = world.run(&COMMIT).exits(3);
     for part in [
         "nothing was committed, and the files were restored",
@@ -497,7 +491,7 @@ fn refusing_hook_leaves_the_files_as_they_were() {
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
     assert!(is_pinned_at(&world, REV_A));
     // The same command again, without the cause.
@@ -596,12 +590,12 @@ fn a_hook_that_changes_the_commit_undoes_it() {
     ] {
         let world = committer();
         hook(&world, name, script);
-        let head = world.git(&["rev-parse", "HEAD"]);
+        let head = world.head();
         let document = commit(&world).exits(3).json();
         let message = document["error"]["message"].as_str().unwrap();
         assert!(message.contains("HEAD was set back"), "{script} {document}");
         assert!(message.contains(difference), "{script} {document}");
-        assert_eq!(world.git(&["rev-parse", "HEAD"]), head, "{script}");
+        assert_eq!(world.head(), head, "{script}");
         // A file that the hook changed as well is not restored.
         let is_restored = difference != "a.yml";
         assert_eq!(document["applied"], !is_restored);
@@ -632,12 +626,12 @@ fn filter_that_keeps_old_pins_undoes_the_commit() {
     let world = committer();
     let [old, new] = [REV_A, REV_B].map(|revision| world.digest("review", revision));
     clean(&world, &format!("sed /^a:/s/{new}/{old}/"));
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let document = commit(&world).exits(3).json();
     let message = document["error"]["message"].as_str().unwrap();
     assert!(message.contains("a hook or a filter"), "{document}");
     assert!(message.contains("another content of"), "{document}");
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     assert!(is_pinned_at(&world, REV_A));
 
     // git also converts the line endings that an attribute requires.
@@ -695,7 +689,7 @@ fn commit_of_another_process_is_kept() {
         let world = committer();
         world.write("notes.txt", "mine\n");
         world.git(&["add", "notes.txt"]);
-        let base = world.git(&["rev-parse", "HEAD"]);
+        let base = world.head();
         let changes = "git commit -qm foreign -- notes.txt";
         run_with_foreign_commit(&world, is_first, changes).exits(0);
         assert_eq!(titles(&world, &base), expected);
@@ -708,7 +702,7 @@ fn foreign_commit_of_a_pinned_file_is_reported() {
     let title = format!("promote: test images @{REV_B}");
     for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
         let world = committer();
-        let base = world.git(&["rev-parse", "HEAD"]);
+        let base = world.head();
         let mut changes = format!("git commit -qm foreign -- {A}");
         if !is_first {
             changes = format!("echo '# mine' >> {A}; {changes}");
@@ -726,7 +720,7 @@ fn changed_commit_next_to_foreign_commit_is_kept() {
     for (is_first, expected) in [(true, [&*title, "foreign"]), (false, ["foreign", &*title])] {
         let world = committer();
         hook(&world, "pre-commit", "echo x > hook.txt; git add hook.txt");
-        let base = world.git(&["rev-parse", "HEAD"]);
+        let base = world.head();
         let changes = "git commit -qm foreign --allow-empty --no-verify --only";
         let ran = run_with_foreign_commit(&world, is_first, changes).exits(3);
         assert!(ran.stderr.contains("hook.txt"), "{}", ran.stderr);
@@ -741,7 +735,7 @@ fn head_that_moves_during_the_commit_is_retried() {
     let script = "[ -e .git/moved ] && exit 0; touch .git/moved\n\
                   git update-ref HEAD $(git commit-tree -p HEAD -m foreign HEAD^{tree})";
     hook(&world, "pre-commit", script);
-    let base = world.git(&["rev-parse", "HEAD"]);
+    let base = world.head();
     world.run(&COMMIT).exits(0);
     let title = format!("promote: test images @{REV_B}");
     assert_eq!(titles(&world, &base), [&*title, "foreign"]);
@@ -767,7 +761,7 @@ fn lock_of_git_is_awaited() {
 #[test]
 fn lock_of_git_that_stays_is_reported() {
     let world = committer();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     fs::write(world.path(".git/index.lock"), "").unwrap();
     let ran = world.run(&COMMIT).exits(3);
     for part in [
@@ -777,14 +771,14 @@ fn lock_of_git_that_stays_is_reported() {
     ] {
         assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     assert!(is_pinned_at(&world, REV_A));
 }
 
 #[test]
 fn commit_of_another_run_is_awaited() {
     let world = committer();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     world.write(".git/repin/commit.lock", "");
     let lock = fs::File::open(world.path(".git/repin/commit.lock")).unwrap();
     lock.lock().unwrap();
@@ -795,7 +789,7 @@ fn commit_of_another_run_is_awaited() {
         }
         thread::sleep(Duration::from_secs(1));
         let is_finished = run.is_finished();
-        let waiting = world.git(&["rev-parse", "HEAD"]);
+        let waiting = world.head();
         lock.unlock().unwrap();
         run.join().unwrap().exits(0);
         assert!(!is_finished);
@@ -824,7 +818,7 @@ fn two_sets_are_committed_at_the_same_time() {
         world.write(&format!("sub/{file}"), world.read(file));
     }
     world.commit("two sets");
-    let base = world.git(&["rev-parse", "HEAD"]);
+    let base = world.head();
     // Each run blocks in a hook until the other run has started.
     hook(&world, "pre-commit", "sleep 2");
     let source = format!("ghcr.io/acme=oci:{}", world.path("images").display());
@@ -947,7 +941,7 @@ fn root_may_be_a_subdirectory() {
 #[test]
 fn the_option_needs_apply() {
     let world = committer();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     for args in [
         &["--commit"][..],
         &["--commit", "--pr", "draft"],
@@ -960,7 +954,7 @@ fn the_option_needs_apply() {
         .run(&[&COMMIT[..], &["--dry-run", "true"]].concat())
         .exits(0);
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     assert!(is_pinned_at(&world, REV_A));
 }
 

@@ -134,7 +134,7 @@ fn config_of(world: &World, image: &str, tag: &str) -> (String, std::path::PathB
 fn current_set_is_that_of_the_work_tree() {
     let (world, old, new) = promoted();
     promote(&world, &old);
-    let commit = world.git(&["rev-parse", "HEAD"]);
+    let commit = world.head();
     promote(&world, &new);
     let plan = |args: &[&str]| {
         let args = [args, &["--format", "json"]].concat();
@@ -890,7 +890,7 @@ fn addresses_of_authors_never_appear() {
         world.git(&[&args[..], &[&author, "-m", message]].concat());
     }
     world.push();
-    let newest = world.git(&["rev-parse", "HEAD"]);
+    let newest = world.head();
     for image in ["review", "fix", "base"] {
         let platform = Platform::new("linux/amd64", &newest).label("image", image);
         world.layout(image).image(&newest, &both(platform));

@@ -30,7 +30,7 @@ use crate::support::{
 fn cloned(kind: Kind, settings: &str) -> (World, Fake) {
     let (world, fake) = hosted(kind, settings);
     let world = world.with_git();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     fake.store().name_head("main", &head, world.root());
     (world, fake)
 }

@@ -280,7 +280,7 @@ fn pulls_of_signatures_and_smoke_command_count() {
         let world = world_on("docker.io");
         world.write("root.json", authority::root().to_string());
         let world = world.with_git();
-        let block = block.replace("HEAD", &world.git(&["rev-parse", "HEAD"]));
+        let block = block.replace("HEAD", &world.head());
         world.write("repin.yaml", world.read("repin.yaml") + &block);
         let hub = hub(&world, Some(0));
         for (args, needed) in [(&PROMOTE[..], promotion), (&["check", "--remote"], check)] {

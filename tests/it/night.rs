@@ -446,7 +446,7 @@ fn push_publishes_exactly_the_commit() {
         "{}",
         ran.stderr
     );
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     assert_eq!(remote(&world), head);
     assert_eq!(world.git(&["rev-parse", "HEAD~1"]), before);
     let status = world.run(&["status"]).exits(0);
@@ -501,7 +501,7 @@ fn push_follows_a_branch_that_moved() {
     let other = remote(&world);
     to(&world, REV_A, &PUSH).exits(0);
     assert_eq!(world.git(&["rev-parse", "HEAD~1"]), other);
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
 
     // It moves between the commit and the push.
     let world = promoted_twice();
@@ -510,7 +510,7 @@ fn push_follows_a_branch_that_moved() {
     assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
     let subjects = world.git(&["--git-dir=origin.git", "log", "-2", "--format=%s", "main"]);
     assert_eq!(subjects, format!("rollback: test images @{REV_A}\nrival"));
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
     assert_eq!(world.git(&["status", "--porcelain"]), "");
 }
 
@@ -546,7 +546,7 @@ fn commit_of_an_expression_is_that_before_the_run() {
         let ran = to(&world, target, &PUSH).exits(0);
         assert!(ran.stderr.contains("planning again"), "{}", ran.stderr);
         assert!(world.read(A).contains(world.digest("review", REV_A)));
-        assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+        assert_eq!(remote(&world), world.head());
     }
 }
 
@@ -573,7 +573,7 @@ fn two_concurrent_rollbacks_go_back_once() {
         subjects,
         format!("{subject}\npromote: test images @{REV_B} (#8)")
     );
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
     assert_eq!(world.git(&["status", "--porcelain"]), "");
 
     // It is pushed before the run.
@@ -603,7 +603,7 @@ fn update_of_the_work_tree_is_reported() {
     rival_pushes(&world);
     // Nothing is updated during an unfinished operation.
     world.git(&["bisect", "start"]);
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let ran = to(&world, REV_A, &PUSH).exits(5);
     assert!(
         ran.stderr.contains("unfinished operation"),
@@ -611,7 +611,7 @@ fn update_of_the_work_tree_is_reported() {
         ran.stderr
     );
     assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
     world.git(&["bisect", "reset"]);
 
     // A check fails after the update.
@@ -619,7 +619,7 @@ fn update_of_the_work_tree_is_reported() {
     let ran = to(&world, REV_A, &PUSH).exits(1);
     let end = "the work tree was updated to origin/main; nothing else was changed";
     assert!(ran.stderr.contains(end), "{}", ran.stderr);
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
 }
 
 #[test]
@@ -780,7 +780,7 @@ fn push_from_another_branch_is_refused() {
     // A job has a detached HEAD.
     world.git(&["checkout", "-q", "--detach"]);
     to(&world, REV_A, &PUSH).exits(0);
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
 
     // Changes of files that the branch changed as well stay.
     let world = promoted_twice();
@@ -807,12 +807,12 @@ fn update_of_the_work_tree_keeps_ignored_files() {
     world.write("local.txt", "mine\n");
     world.write("rival/local.txt", "theirs\n");
     rival_pushes(&world);
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let ran = to(&world, REV_A, &PUSH).exits(3);
     let part = "cannot update the work tree to origin/main";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     assert_eq!(world.read("local.txt"), "mine\n");
-    assert_eq!(world.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(world.head(), head);
 }
 
 #[test]
@@ -844,7 +844,7 @@ fn unavailable_registry_answers_with_commands_of_git() {
         .unwrap();
     assert!(shell.status.success(), "{script}");
     assert!(world.read(A).contains(world.digest("review", REV_A)));
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
 }
 
 #[test]
@@ -871,7 +871,7 @@ fn commands_of_git_keep_uncommitted_changes() {
     run(&script);
     assert!(world.read(A).contains(world.digest("review", REV_A)));
     assert!(!world.read(A).contains("# mine"));
-    assert_eq!(remote(&world), world.git(&["rev-parse", "HEAD"]));
+    assert_eq!(remote(&world), world.head());
     let (_, pop) = pop.split_once("restore them with: ").unwrap();
     run(pop);
     assert!(world.read(A).contains("# mine"));

@@ -151,7 +151,7 @@ impl HostedRepository {
     /// Polls until the API shows the pushed head of a branch: Forgejo needs seconds after the first
     /// push.
     fn is_visible(&self, branch: &str) {
-        let head = self.world.git(&["rev-parse", "HEAD"]);
+        let head = self.world.head();
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             let (status, row) = self.ask("GET", &format!("branches/{branch}"), &Value::Null);

@@ -130,7 +130,7 @@ impl Project {
 
     /// Polls until the API shows the pushed head of a branch.
     fn is_visible(&self, branch: &str) {
-        let head = self.world.git(&["rev-parse", "HEAD"]);
+        let head = self.world.head();
         let path = format!("repository/branches/{}", branch.replace('/', "%2F"));
         self.until("the pushed branch is visible", |project| {
             let (_, row) = project.ask("GET", &path, &Value::Null);

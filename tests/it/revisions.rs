@@ -7,7 +7,7 @@ use crate::support::world::{REV_B, World, world};
 /// A world in git with images that are also built at the current commit; and the ID of the commit.
 fn built_at_head() -> (World, String) {
     let mut world = world().with_git();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     world.build(String::leak(head.clone()));
     (world, head)
 }

@@ -417,7 +417,7 @@ fn killed_push_is_repaired_by_the_next() {
     let cloned = || {
         let (world, fake) = hosted(Kind::Gitea, "");
         let world = world.with_git();
-        let head = world.git(&["rev-parse", "HEAD"]);
+        let head = world.head();
         fake.store().name_head("main", &head, world.root());
         (world, fake)
     };

@@ -567,7 +567,7 @@ fn without_a_target_rollback_lists_the_sets() {
 #[test]
 fn a_listed_revision_can_be_pasted() {
     let world = promoted_twice();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let listed = world.run(&["history"]).exits(0);
     for line in listed.stdout.lines() {
         assert!(line.chars().count() <= 80, "{line}");

@@ -820,7 +820,7 @@ fn unreadable_history_of_a_set_is_a_warning() {
     world.push();
     let (stderr, _) = all(&world, &["check"], 0);
     assert_eq!(stderr, "");
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     let object = format!(".git/objects/{}/{}", &head[..2], &head[2..]);
     fs::remove_file(world.path(&object)).unwrap();
     let (stderr, _) = all(&world, &["check"], 0);

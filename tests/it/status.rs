@@ -149,10 +149,7 @@ fn status_document_has_set_author_and_holds() {
     );
     assert_eq!(document["pull_request"], json!({"number": 12, "url": null}));
     assert_eq!(document["branch"]["name"], "origin/main");
-    assert_eq!(
-        document["branch"]["commit"],
-        world.git(&["rev-parse", "HEAD"])
-    );
+    assert_eq!(document["branch"]["commit"], world.head());
     let undone = &entries["entries"][1];
     assert_eq!(
         document["holds"],
@@ -684,7 +681,7 @@ fn rebase_merge_is_found_by_set_branch() {
             let title = format!("promote: test images @{REV_B}{other}");
             world.git(&["commit", "--amend", "-q", "-m", &title]);
             world.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
-            let commit = world.git(&["rev-parse", "HEAD"]);
+            let commit = world.head();
             let mut numbers = Vec::new();
             for merged in [None, Some("0".repeat(40)), Some(commit)] {
                 fake.store().pull_mut(number).unwrap().merged = merged;
@@ -702,7 +699,7 @@ fn rebase_merge_is_found_by_set_branch() {
         let title = format!("promote: test images @{REV_B} (#{number})");
         world.git(&["commit", "--amend", "-q", "-m", &title]);
         world.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
-        let merged = world.git(&["rev-parse", "HEAD"]);
+        let merged = world.head();
         {
             let mut store = fake.store();
             let pull = store.pull_mut(number).unwrap();

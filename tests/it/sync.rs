@@ -504,7 +504,7 @@ fn faster_concurrent_run_loses_nothing() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1")]);
     let theirs = elsewhere(&world, "staging", &[("y", "1")]);
-    let base = world.git(&["rev-parse", "HEAD"]);
+    let base = world.head();
     world.git(&[
         "--git-dir=origin.git",
         "update-ref",
@@ -536,7 +536,7 @@ fn commit_pushed_before_the_push_is_not_lost() {
     let world = repository();
     elsewhere(&world, "main", &[("x", "1")]);
     let theirs = elsewhere(&world, "staging", &[("y", "1")]);
-    let base = world.git(&["rev-parse", "HEAD"]);
+    let base = world.head();
     world.git(&[
         "--git-dir=origin.git",
         "update-ref",

@@ -80,7 +80,7 @@ fn abbreviated_tag_needs_the_full_label() {
 #[test]
 fn commit_of_the_clone_completes_an_abbreviation() {
     let world = world_with("{ tag: 'sha-{revision:7}' }").with_git();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     for image in IMAGES {
         build(&world, image, &format!("sha-{}", &head[..7]), [&head; 2]);
     }

@@ -12,7 +12,7 @@ use crate::support::{
 fn hosted(kind: Kind) -> (World, Fake) {
     let (world, fake) = unknown_to_git(kind);
     let world = world.with_git();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     fake.store().name_head("main", &head, world.root());
     (world, fake)
 }

@@ -527,7 +527,7 @@ fn sets_promoted_up_to_since_only_warn() {
 #[test]
 fn exemption_needs_the_digests_that_were_pinned() {
     let world = promoted_unsigned();
-    let head = world.git(&["rev-parse", "HEAD"]);
+    let head = world.head();
     with_policy(&world, &format!("{POLICY}  since: {head}\n"));
     world.run(&["check", "--remote"]).exits(0);
     // Another image with B's tag and label is pinned: its revision does not exempt it.

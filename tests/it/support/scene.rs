@@ -72,7 +72,7 @@ impl Scene {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self.git(&["push", "-q", "--force", "origin", "HEAD"]);
-        self.git(&["rev-parse", "HEAD"])
+        self.head()
     }
 
     /// A branch that the remote has and this clone does not: another clone creates its commit.

@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::layout::{Layout, Platform};
+use super::{
+    layout::{Layout, Platform},
+    repo::loose_head,
+};
 
 /// The subject of the first commit.
 const FIRST: &str = "first";
@@ -233,16 +236,22 @@ impl World {
     /// so the first commit takes that of the set that it pins.
     pub fn commit(&self, message: &str) -> String {
         self.git(&["add", "-A"]);
-        let is_first = self.git(&["log", "-1", "--format=%s", "--ignore-missing", "HEAD"]) == FIRST;
-        if is_first
-            && message.starts_with("promote: ")
+        let is_first =
+            || self.git(&["log", "-1", "--format=%s", "--ignore-missing", "HEAD"]) == FIRST;
+        if message.starts_with("promote: ")
+            && is_first()
             && self.git(&["status", "--short"]).is_empty()
         {
             self.git(&["commit", "-q", "--amend", "-m", message]);
         } else {
             self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         }
-        self.git(&["rev-parse", "HEAD"])
+        self.head()
+    }
+
+    /// The commit of the checked-out branch.
+    pub fn head(&self) -> String {
+        loose_head(self.root()).unwrap_or_else(|| self.git(&["rev-parse", "HEAD"]))
     }
 
     /// Pushes main, so that `origin/main` exists.
