@@ -103,6 +103,19 @@ fn previous_set_is_named_before_the_run() {
     let current = format!("; current is {REV_B} (promote, commit ");
     assert!(ran.stderr.contains(&current), "{}", ran.stderr);
 
+    // A promotion that is not pushed does not count.
+    world
+        .run(&["promote", "--revision", REV_C, "--apply"])
+        .exits(0);
+    world.commit(&format!("promote: test images @{REV_C}"));
+    let ran = to(&world, "previous", &[]).exits(0);
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    let part = format!(
+        "the current set of HEAD is not pushed, so `previous` does not count it: {REV_C} ("
+    );
+    assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+
     // A held set is not the previous one, and neither is one that was pinned manually.
     world.roll_back(REV_A);
     let ran = to(&world, "previous", &["--apply"]).exits(2);

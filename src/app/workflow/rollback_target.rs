@@ -2,8 +2,9 @@
 //! recorded a set, or the pull request that did.
 
 use super::{
-    ApplyMode, Goal, Intent, RequestedRevision, Services, SiteHistory, Stop, request::PREVIOUS,
-    site::Site,
+    ApplyMode, Goal, Intent, RequestedRevision, Services, SiteHistory, Stop,
+    request::PREVIOUS,
+    site::{Site, unpushed_set},
 };
 use crate::{
     base::{
@@ -124,6 +125,12 @@ pub(super) fn revision(
             services.console.warn(&format!(
                 "the current set is the result of a rollback, so `{PREVIOUS}` goes back further; current is {}",
                 described(current)
+            ));
+        }
+        if let Some(local) = unpushed_set(config, &site_history).map_err(Error::from)? {
+            services.console.warn(&format!(
+                "the current set of HEAD is not pushed, so `{PREVIOUS}` does not count it: {}",
+                described(&local)
             ));
         }
         selected
