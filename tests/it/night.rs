@@ -212,13 +212,20 @@ fn set_with_an_undone_image_is_not_recommended() {
 
 #[test]
 fn sets_before_a_git_pull_are_not_forgotten() {
+    let [next, last] = [
+        "dddddddddddddddddddddddddddddddddddddddd",
+        "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+    ];
     let mut world = world();
-    world.build(REV_C);
+    for revision in [REV_C, next, last] {
+        world.build(revision);
+    }
     let world = world.with_git();
     world.promoted(REV_A);
-    world.git(&["clone", "-q", "./origin.git", "rival"]);
     world.promoted(REV_B);
+    world.git(&["clone", "-q", "./origin.git", "rival"]);
     world.promoted(REV_C);
+    world.promoted(next);
     // A colleague with an old clone commits a document, pulls and pushes: the promotions are on the merged line.
     world.write("rival/NOTES.md", "notes\n");
     world.git(&["-C", "rival", "add", "-A"]);
@@ -235,32 +242,42 @@ fn sets_before_a_git_pull_are_not_forgotten() {
     world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
     world.git(&["pull", "-q", "--ff-only", "origin", "main"]);
 
-    let named = format!("(`git pull`) took this set off the line: {REV_B} (promote, commit ");
+    let named = format!("(`git pull`) took this set off the line: {REV_C} (promote, commit ");
     let ran = to(&world, "previous", &["--apply"]).exits(2);
     let part = "the set before the current one is unknown: newer sets than ";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     assert!(ran.stderr.contains(&named), "{}", ran.stderr);
-    let ran = to(&world, REV_B, &[]).exits(1);
+    let ran = to(&world, REV_C, &[]).exits(1);
     assert!(ran.stderr.contains(&named), "{}", ran.stderr);
-    let part = format!("`repin promote --revision {REV_B} --allow-older` returns to it");
+    let part = format!("`repin promote --revision {REV_C} --allow-older` returns to it");
     assert!(ran.stderr.contains(&part), "{}", ran.stderr);
     for command in ["history", "rollback"] {
         let ran = world.run(&[command]).exits(0);
-        let part = format!("warning: the set {REV_B} of commit ");
-        assert!(ran.stderr.contains(&part), "{}", ran.stderr);
+        let warned = |revision: &str| {
+            let part = format!("warning: the set {revision} of commit ");
+            ran.stderr.contains(&part)
+        };
+        // The merge has the set of the last one.
+        assert!(warned(REV_C) && !warned(next), "{}", ran.stderr);
     }
     world
-        .run(&["promote", "--revision", REV_B, "--allow-older"])
+        .run(&["promote", "--revision", REV_C, "--allow-older"])
         .exits(0);
 
-    // A rollback undoes both.
-    world.roll_back(REV_A);
-    for revision in [REV_B, REV_C] {
+    // The set before the next one is that of the merge.
+    world.promoted(last);
+    let ran = to(&world, "previous", &[]).exits(0);
+    let named = format!("previous is the set {next}, ");
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    // A rollback undoes all, and the set before it is known.
+    world.roll_back(REV_B);
+    for revision in [REV_C, next, last] {
         let ran = world.run(&["promote", "--revision", revision]).exits(1);
         assert!(ran.stderr.contains("error[rolled_back]"), "{}", ran.stderr);
     }
-    let ran = to(&world, "previous", &[]).exits(2);
-    assert!(!ran.stderr.contains("is unknown"), "{}", ran.stderr);
+    let ran = to(&world, "previous", &[]).exits(0);
+    let named = format!("previous is the set {REV_A}, ");
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
 }
 
 #[test]

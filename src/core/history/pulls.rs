@@ -85,7 +85,6 @@ pub(super) fn digests<'p>(
     for commit in replaced {
         if let Some(own) = shown(*commit)
             && graph.first_parent(*commit).and_then(shown) != Some(own)
-            && digests.last().is_none_or(|(last, _)| *last != own)
         {
             digests.push((own, *commit));
         }
@@ -93,7 +92,7 @@ pub(super) fn digests<'p>(
     digests
 }
 
-/// A recorded set that is not on the line, because a merge by `git pull` replaced its commit.
+/// A set that is not on the line, because a merge by `git pull` replaced its commit.
 #[derive(Debug, Clone)]
 pub(crate) struct ReplacedSet {
     pub entry: HistoryEntry,
@@ -104,15 +103,14 @@ pub(crate) struct ReplacedSet {
 }
 
 impl History {
-    /// The recorded sets that merges by `git pull` replaced, newest first, without those of the line.
+    /// The sets that merges by `git pull` replaced, newest first, without those of the line.
     pub(crate) fn replaced_sets(&self) -> Vec<ReplacedSet> {
         let (graph, points) = (&self.facts.graph, &self.facts.points);
         let mut sets: Vec<ReplacedSet> = Vec::new();
         for (position, merge) in graph.line.iter().enumerate().skip(self.facts.start).rev() {
             for commit in replaced(graph, points, *merge).into_iter().rev() {
                 let mut events = self.events.all.iter();
-                let event = events.find(|event| event.commit == commit);
-                let Some(event) = event.filter(|event| event.revision.is_some()) else {
+                let Some(event) = events.find(|event| event.commit == commit) else {
                     continue;
                 };
                 let is_on_line = self.line_events().any(|line| line.set == event.set);

@@ -1,7 +1,7 @@
 //! Hand-written lines and merges, and the digests that are held at their tips.
 
 use crate::core::history::{
-    Digests, History,
+    Digests, EntryState, History,
     events::tests::{
         digest, facts_of, from_facts, history, history_since, merged_graph, merged_history,
     },
@@ -98,6 +98,27 @@ fn hold_ends_on_purpose_only() {
 }
 
 #[test]
+fn set_with_an_undone_image_is_held_in_lists() {
+    let mut history = history(&["a x!A", "b y!B", "a y", "c z!C"]);
+    let states = |history: &History| {
+        let entries = history.entries().iter();
+        entries
+            .map(|entry| history.state(entry))
+            .collect::<Vec<_>>()
+    };
+    use EntryState::{Available, Current, Held, Superseded};
+    assert_eq!(states(&history), [Current, Superseded, Held, Available]);
+    // A rollback in another set only warns.
+    for held in &mut history.held {
+        held.is_elsewhere = true;
+    }
+    assert_eq!(
+        states(&history),
+        [Current, Superseded, Available, Available]
+    );
+}
+
+#[test]
 fn sets_that_a_git_pull_replaced_are_undone_too() {
     let held_with = |pulls: &[usize], line: Line<'_>| {
         let texts: Vec<_> = line.iter().map(|(text, _)| *text).collect();
@@ -122,6 +143,12 @@ fn sets_that_a_git_pull_replaced_are_undone_too() {
     let inner: Line<'_> = &[("c", &[3, 2]), ("a", &[0]), ("c", &[5, 4]), ("a", &[6])];
     assert_eq!(held_with(&[6], inner), "c");
     assert_eq!(held_with(&[4, 6], inner), "bc");
+    // The second one replaces only what its own line lacks.
+    let both: Line<'_> = &[("c", &[3, 2]), ("d@D", &[2]), ("c", &[5, 4]), ("d", &[6])];
+    assert_eq!(held_with(&[4, 6], both), "cd");
+    // Digests from before the merged commits are not newer.
+    let older: Line<'_> = &[("e@E", &[3]), ("d@D", &[0]), ("e", &[5, 4]), ("d", &[6])];
+    assert_eq!(held_with(&[6], older), "e");
     // A merge that keeps other digests continues its own line.
     let kept: Line<'_> = &[("d@D", &[3, 2]), ("a", &[4])];
     assert_eq!(held_with(&[4], kept), "d");

@@ -191,9 +191,11 @@ fn warn(history: &history::History, cx: &mut Context) {
         cx.output.warn(&ignored_claim(&claim));
     }
     for set in history.replaced_sets() {
+        let revision = set.entry.revision.as_ref();
+        let name = revision.map(|revision| format!("the set {}", plain(revision.as_str())));
         cx.output.warn(&format!(
-            "the set {} of commit {} is not listed: merge {} (`git pull`) took it off the first-parent line",
-            plain(set.entry.revision.as_ref().map_or("-", Revision::as_str)),
+            "{} of commit {} is not listed: merge {} (`git pull`) took it off the first-parent line",
+            name.unwrap_or_else(|| "a set without a revision".to_owned()),
             set.entry.commit.short(),
             set.merge.short()
         ));
