@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::{ObjectId, Remote};
+use super::{Git, ObjectId, Remote};
 
 /// The output of git in `directory`, without the user's configuration.
 pub(crate) fn git(directory: &Path, args: &[&str]) -> Vec<u8> {
@@ -79,4 +79,30 @@ pub(crate) fn answering(body: &'static str) -> String {
         }
     });
     format!("http://127.0.0.1:{port}/a/b.git")
+}
+
+#[test]
+fn ancestors_and_parents_are_those_of_present_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    repository(root);
+    let first = commit_at(root, 1, &[]);
+    let second = commit_at(root, 2, &[&first]);
+    let merge = commit_at(root, 3, &[&second, &first]);
+    let git = Git::open(root).unwrap();
+    let parse = |id: &str| ObjectId::parse(id.as_bytes()).unwrap();
+    let [first, second, merge] = [&first, &second, &merge].map(|id| parse(id));
+    for (older, newer, expected) in [
+        (first, first, true),
+        (first, merge, true),
+        (merge, first, false),
+    ] {
+        assert_eq!(git.is_ancestor(&older, &newer).unwrap(), expected);
+    }
+    for (commit, parent) in [(first, None), (second, Some(first)), (merge, None)] {
+        assert_eq!(git.only_parent(&commit).unwrap(), parent);
+    }
+    let missing = parse(&"a".repeat(40));
+    assert!(git.is_ancestor(&missing, &missing).is_err());
+    assert!(git.only_parent(&missing).is_err());
 }
