@@ -146,18 +146,17 @@ pub(super) fn revision(
         return unrecorded(text, &site_history, config);
     };
     let revision = recorded_revision(text, selected, history, config)?;
-    let mut note = format!(
-        "{} is the set {}, which commit {} made current on {} ({})",
+    let current = (history.current())
+        .map(|current| format!("; current is {}", described(current)))
+        .unwrap_or_default();
+    services.console.note(&format!(
+        "{} is the set {}, which commit {} made current on {} ({}){current}",
         plain(text),
         plain(revision.as_str()),
         selected.commit.short(),
         to_minute(&selected.date),
         plain(&selected.author)
-    );
-    if let Some(current) = history.current() {
-        note += &format!("; current is {}", described(current));
-    }
-    services.console.note(&note);
+    ));
     Ok(revision.to_string())
 }
 

@@ -38,7 +38,8 @@ pub(super) fn points(
         .collect();
     for (index, commit) in commits.iter().enumerate() {
         let set = found.by_commit[index];
-        let mut others = graph.other_parents(index).iter();
+        let others = graph.other_parents(index);
+        let is_pull = is_pull(commit.info.subject(), branch);
         points.push(Point {
             set,
             slots: found.slots_by_commit[index].take(),
@@ -52,8 +53,8 @@ pub(super) fn points(
             } else {
                 Claims::default()
             },
-            is_taken: others.any(|other| found.by_commit[*other] == set),
-            is_pull: is_pull(commit.info.subject(), branch),
+            is_taken: (others.iter()).any(|other| found.by_commit[*other] == set),
+            pulled: others.first().filter(|_| is_pull).copied(),
         });
     }
     for (merge, merged) in graph.line.iter().zip(&graph.merged) {

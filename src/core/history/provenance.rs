@@ -379,8 +379,8 @@ pub(super) struct Point {
     pub(super) config: ConfigState,
     /// Whether the commit is a merge that took the set of another parent.
     pub(super) is_taken: bool,
-    /// Whether the commit merges the branch that it is now on (`git pull`).
-    pub(super) is_pull: bool,
+    /// The last commit of the former line, if `git pull` merged it into other commits.
+    pub(super) pulled: Option<usize>,
 }
 
 impl Point {

@@ -39,15 +39,12 @@ pub(super) fn replaced(graph: &Graph, points: &[Point], merge: usize) -> Vec<usi
     let mut commits = Vec::new();
     let mut next = Vec::new();
     let add = |merge: usize, known: &[bool], next: &mut Vec<(usize, Rc<Vec<bool>>)>| {
-        let pulled = graph.other_parents(merge).first();
-        if let (true, Some(first), Some(pulled)) =
-            (points[merge].is_pull, graph.first_parent(merge), pulled)
-        {
+        if let (Some(first), Some(pulled)) = (graph.first_parent(merge), points[merge].pulled) {
             let mut older = graph.reached_by(first);
             for (is_older, is_known) in older.iter_mut().zip(known) {
                 *is_older |= is_known;
             }
-            next.push((*pulled, Rc::new(older)));
+            next.push((pulled, Rc::new(older)));
         }
     };
     add(merge, &[], &mut next);

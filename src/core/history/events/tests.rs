@@ -162,7 +162,7 @@ pub(in crate::core::history) fn facts_of(
             is_taken: others
                 .into_iter()
                 .any(|other| facts.points[*other].set == set),
-            is_pull: false,
+            pulled: None,
         });
         facts.commits.push(Commit {
             id: id(index),

@@ -99,6 +99,7 @@ fn hold_ends_on_purpose_only() {
 
 #[test]
 fn set_with_an_undone_image_is_held_in_lists() {
+    use EntryState::{Available, Current, Held, Superseded};
     let mut history = history(&["a x!A", "b y!B", "a y", "c z!C"]);
     let states = |history: &History| {
         let entries = history.entries().iter();
@@ -106,7 +107,6 @@ fn set_with_an_undone_image_is_held_in_lists() {
             .map(|entry| history.state(entry))
             .collect::<Vec<_>>()
     };
-    use EntryState::{Available, Current, Held, Superseded};
     assert_eq!(states(&history), [Current, Superseded, Held, Available]);
     // A rollback in another set only warns.
     for held in &mut history.held {
@@ -124,7 +124,7 @@ fn sets_that_a_git_pull_replaced_are_undone_too() {
         let texts: Vec<_> = line.iter().map(|(text, _)| *text).collect();
         let mut facts = facts_of(&texts, merged_graph(line), ".", false);
         for pull in pulls {
-            facts.points[*pull].is_pull = true;
+            facts.points[*pull].pulled = facts.graph.other_parents(*pull).first().copied();
         }
         held(&from_facts(facts, "."))
     };

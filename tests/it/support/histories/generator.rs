@@ -577,7 +577,7 @@ impl Generator {
             4 => {
                 let merge = self.merge(branch, main);
                 let message = &mut self.commits[merge].message;
-                if merge % 2 == 0 && message.starts_with("Merge branch") {
+                if merge.is_multiple_of(2) && message.starts_with("Merge branch") {
                     *message = "Merge branch 'main' of example:acme/fix".to_owned();
                 }
                 merge
