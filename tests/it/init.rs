@@ -747,6 +747,28 @@ fn it_works_without_git_and_for_another_file() {
 }
 
 #[test]
+fn init_below_the_top_names_the_whole_repository() {
+    let tree = tree(&[("sub/a.yml", &pin("ghcr.io/acme/app")), ("empty/b.txt", "")]);
+    tree.git(&["init", "-q"]);
+    let notice = "only the files below";
+    let init_in = |directory: &str| {
+        let mut init = tree.command(&["init", "--dry-run"]);
+        Ran::of(init.current_dir(tree.path(directory)))
+    };
+    let ran = init_in("sub").exits(0);
+    assert!(ran.stderr.contains(notice), "{}", ran.stderr);
+    let ran = init_in("empty").exits(2);
+    assert!(ran.stderr.contains(notice), "{}", ran.stderr);
+    for args in [
+        &["init", "--dry-run"][..],
+        &["--config", "sub/repin.yaml", "init", "--dry-run"],
+    ] {
+        let ran = tree.run(args).exits(0);
+        assert!(!ran.stderr.contains(notice), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn clean_tree_gets_outside_refuse() {
     let app = "ghcr.io/acme/app";
     let tree = tree(&[("a.yml", &pin(app)), ("Chart.yaml", "x")]);

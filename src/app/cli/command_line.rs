@@ -107,8 +107,13 @@ fn with_revision_option(
             option.get_long().filter(|_| is_revision)
         })
     });
-    if let Some(option) = option.filter(|_| !word.starts_with('-')) {
-        let tip = format!("a revision is written as '--{option} {word}'");
+    let revision = match word.as_str() {
+        "--revision" | "--to" | "-r" => Some("REV"),
+        word => Some(word).filter(|word| !word.starts_with('-')),
+    };
+    if let (Some(option), Some(revision)) = (option, revision) {
+        let tip = format!("a revision is written as '--{option} {revision}'");
+        error.remove(ContextKind::SuggestedArg);
         error.insert(
             ContextKind::Suggested,
             ContextValue::StyledStrs(vec![tip.into()]),
@@ -250,6 +255,15 @@ mod tests {
             let tip = format!("tip: a revision is written as '{option} 4f2a'");
             let message = error(&["-q", command, "4f2a"]);
             assert!(message.contains(&tip), "{message}");
+        }
+        for (words, tip) in [
+            (["promote", "--to", "4f2a"], "'--revision REV'"),
+            (["rollback", "--revision", "4f2a"], "'--to REV'"),
+            (["rehearse", "-r", "4f2a"], "'--to REV'"),
+        ] {
+            let message = error(&words);
+            assert!(message.contains(tip), "{message}");
+            assert_eq!(message.matches("tip:").count(), 1, "{message}");
         }
         for words in [["promote", "--nope"], ["scan", "4f2a"]] {
             let message = error(&words);

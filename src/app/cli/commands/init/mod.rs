@@ -131,6 +131,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         );
     }
     let note = separation::note(&pinned, &selection, &target, !print_only);
+    let unsearched = pinned.unsearched(cx);
     let counted = pinned
         .counted
         .remove_from(&mut pinned.discovery, &pinned.root);
@@ -146,7 +147,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
         .warnings
         .extend(counted.as_deref().map(several::left_out));
     draft.warnings.extend(target.shadowing_warning());
-    draft.notes.extend(note);
+    draft.notes.extend(note.into_iter().chain(unsearched));
     if !print_only {
         let name = plain(target.display_name());
         let step = cx
@@ -164,6 +165,18 @@ impl PinnedTree {
     fn has_no_pins(&self) -> bool {
         let mut repositories = self.discovery.repositories.iter();
         repositories.all(|pinned| pinned.pins.is_empty())
+    }
+
+    /// The note that a part of the repository was not searched, unless `--config` selects the directory.
+    fn unsearched(&self, cx: &Context) -> Option<String> {
+        let top = git::top_of_repository(&self.root).filter(|top| *top != self.root)?;
+        (!cx.has_config_option()).then(|| {
+            format!(
+                "only the files below {} were searched; for those of the whole repository, run `repin init` in {}",
+                self.root.display(),
+                top.display()
+            )
+        })
     }
 
     /// Searches the files below `root`. The file that is to be replaced is ignored, with its pins and its counts.

@@ -357,6 +357,7 @@ fn note_next_step(
 /// The error of `init` if no image is pinned, with the images that have only a tag.
 pub(super) fn only_tags(pinned: &PinnedTree, cx: &mut Context) -> Errors {
     let mut error = question::no_pins(&pinned.discovery);
+    error.notes.extend(pinned.unsearched(cx));
     let found = unpinned::find(&pinned.tree, &survey(&pinned.root));
     for warning in warnings(&found) {
         cx.output.warn(&plain(&warning));
