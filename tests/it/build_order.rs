@@ -330,6 +330,27 @@ fn digests_do_not_belong_to_a_wrong_record() {
 }
 
 #[test]
+fn build_older_than_the_label_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let [early, middle, _] = source(directory.path());
+    git(
+        directory.path(),
+        &["commit", "-q", "--allow-empty", "-m", "latest"],
+    );
+    let latest: &'static str = git(directory.path(), &["rev-parse", "HEAD"]).leak();
+    let further = format!("source: '{}'", directory.path().display());
+    for recorded in [early, middle, latest] {
+        let world = built(&[early, middle, latest], early, &further);
+        record(&world, latest, recorded);
+        let ran = promote(&world, middle, &[]).exits(1);
+        assert_eq!(status_and_item(&ran.json()), expected("fail", "source"));
+        let (_, _, detail) = order(&ran.json());
+        assert!(detail.contains(latest), "{detail}");
+        promote(&world, middle, &["--allow-older"]).exits(0);
+    }
+}
+
+#[test]
 fn recorded_revision_precedes_the_label() {
     let directory = tempfile::tempdir().unwrap();
     let [early, late, _] = source(directory.path());
@@ -377,21 +398,23 @@ fn shallow_clone_is_ordered_by_its_source() {
 #[test]
 fn squash_merge_records_its_last_promotion() {
     let revisions = [REV_A, REV_B, REV_C];
-    let world = built(&revisions, REV_A, "");
-    for revision in [REV_B, REV_C] {
-        world
-            .run(&["promote", "--revision", revision, "--apply"])
-            .exits(0);
+    for title in ["Deploy", &format!("promote: test images @{REV_B}")] {
+        let world = built(&revisions, REV_A, "");
+        for revision in [REV_B, REV_C] {
+            world
+                .run(&["promote", "--revision", revision, "--apply"])
+                .exits(0);
+        }
+        world.commit(&format!(
+            "{title} (#7)\n\n* promote: test images @{REV_B}\n\nRepin-Set: {REV_B}\n\n* promote: test images @{REV_C}\n\nRepin-Set: {REV_C}"
+        ));
+        world.push();
+        let status = world.run(&["status", "--format", "json"]).exits(0).json();
+        assert_eq!(status["set"]["revision"], REV_C, "{status:#}");
+        // The first one was never current.
+        let document = world.run(&["rollback", "--to", REV_B, "--format", "json"]);
+        assert_eq!(failed(&document.exits(1).json()), ["provenance_title"]);
     }
-    world.commit(&format!(
-        "Deploy (#7)\n\n* promote: test images @{REV_B}\n\nRepin-Set: {REV_B}\n\n* promote: test images @{REV_C}\n\nRepin-Set: {REV_C}"
-    ));
-    world.push();
-    let status = world.run(&["status", "--format", "json"]).exits(0).json();
-    assert_eq!(status["set"]["revision"], REV_C, "{status:#}");
-    // The first one was never current.
-    let document = world.run(&["rollback", "--to", REV_B, "--format", "json"]);
-    assert_eq!(failed(&document.exits(1).json()), ["provenance_title"]);
 }
 
 #[test]

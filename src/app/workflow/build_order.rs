@@ -166,9 +166,9 @@ impl<'o> BuildOrder<'o> {
         })
     }
 
-    /// The order of a set whose tags were resolved, if its revision did not determine it: by the label of
-    /// the pinned images if no commit records their revision, by the history of the set, or by creation
-    /// times. `order`: that of the revision.
+    /// The order of a set whose tags were resolved, if its revision did not determine that it is older: by the label of
+    /// the pinned images if no commit records their revision, or if their record is wrong; by the history of the set, or
+    /// by creation times. `order`: that of the revision.
     pub(crate) async fn of_images(
         &self,
         order: &Order,
@@ -186,25 +186,33 @@ impl<'o> BuildOrder<'o> {
         let pinned = tags::ordered_images(config, &current, services).await?;
         let (mut order, mut label) = (order.clone(), None);
         let is_same = matches!(order, Order::Same);
+        let is_known = matches!(order, Order::Known(_));
         // A commit may record the wrong revision for other digests.
-        if is_same || matches!(&order, Order::Unknown(unknown) if unknown.is_unrecorded()) {
+        if is_same
+            || is_known
+            || matches!(&order, Order::Unknown(unknown) if unknown.is_unrecorded())
+        {
             label = self.label(&config.images, &pinned);
         }
         if let Some(label) = &label {
             let by_label = self.of_revisions(revision, label).await?;
-            // A revision without a commit is less important than the missing record.
-            let is_minor = matches!(
-                by_label,
-                Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. })
-            );
-            if is_same || !is_minor {
+            let counts = match &by_label {
+                _ if is_same => true,
+                by_label if is_known => by_label.is_older(),
+                // A revision without a commit is less important than the missing record.
+                Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. }) => {
+                    false
+                }
+                _ => true,
+            };
+            if counts {
                 order = by_label;
             }
         }
         if let Some(history) = history {
             order = order.or_by_history(history, revision, &current);
         }
-        if matches!(order, Order::Same) || !order.is_open() {
+        if !matches!(&order, Order::Unknown(unknown) if unknown.allows_further_evidence()) {
             return Ok(order);
         }
         let new = tags::ordered_images(config, &set.digests, services).await?;

@@ -11,7 +11,7 @@ use crate::{
         error::{Class, Error},
         untrusted::to_minute,
     },
-    config::{Config, Image, RevisionTagError},
+    config::{Config, Image, RevisionTagError, Trailer},
     core::{history::Provenance, pins::FoundPins},
     git,
     oci::{
@@ -321,9 +321,11 @@ pub(crate) fn revision_without_tag(revision: &Revision, error: &RevisionTagError
 }
 
 /// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an
-/// open promotion is not on the branch yet.
+/// open promotion is not on the branch yet. `recorded`: the revision that history gives to the pinned digests.
 pub(crate) fn check_pinned_provenance(
+    config: &Config,
     revision: &Revision,
+    recorded: Option<&Revision>,
     provenance: &Result<Provenance, String>,
 ) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
@@ -348,10 +350,31 @@ pub(crate) fn check_pinned_provenance(
                 commit.short()
             ),
         ),
-        Ok(Provenance::ByContent | Provenance::Never | Provenance::OtherRevision { .. }) => check(
-            Status::Warn,
-            format!("no commit on the promoted branch records a promotion of {revision}"),
-        ),
+        Ok(Provenance::ByContent | Provenance::Never | Provenance::OtherRevision { .. }) => {
+            match recorded.filter(|recorded| *recorded != revision) {
+                Some(recorded) => check(
+                    Status::Warn,
+                    format!(
+                        "the promoted branch records these digests as {recorded}, but their label is {revision}"
+                    ),
+                )
+                .help(format!(
+                    "a rollback finds this set only as {recorded}, and is refused; to return to it later: \
+                     repin promote{} --revision {revision} --allow-older",
+                    config.option
+                )),
+                None => check(
+                    Status::Warn,
+                    format!("no commit on the promoted branch records a promotion of {revision}"),
+                )
+                .help(format!(
+                    "an open promotion counts once it is merged; otherwise record the set before the next promotion: in a \
+                     commit that adds or changes {}, with the trailer \"{}\"",
+                    config.file,
+                    Trailer::line(revision.as_str(), &config.set_path)
+                )),
+            }
+        }
         Err(reason) => check(Status::Skip, reason.clone()),
     }
 }

@@ -89,7 +89,7 @@ impl Order {
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Same => true,
-            Self::Known(_) => false,
+            Self::Known(known) => !known.is_older,
             Self::Unknown(unknown) => unknown.allows_further_evidence(),
         }
     }

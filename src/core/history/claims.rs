@@ -11,8 +11,8 @@ use crate::{
 /// The revisions that a commit's message gives to the set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Claims {
-    /// The revision in the title, or else that of the last trailer; for a merge, also those of its merged
-    /// commits.
+    /// The revision of the last trailer, or that of a title which no trailer contains; for a merge, also those of its
+    /// merged commits.
     pub(super) revisions: Vec<Revision>,
     /// The revisions in titles.
     pub(super) by_title: Vec<Revision>,
@@ -70,9 +70,10 @@ impl ClaimTemplates {
     /// this commit.
     ///
     /// A title and a trailer without a path refer to every set, unless a trailer of the same commit
-    /// refers to this set with its path. Of several revisions, that of the title counts, otherwise the
-    /// last one: a squash merge of several promotions lists their messages in the order of the commits
-    /// (GitHub Docs, "About merge methods on GitHub"), and pins the last set.
+    /// refers to this set with its path. Of several revisions, the last one counts, or else that of a title
+    /// that no trailer contains: a squash merge of several promotions lists their messages in the order of the
+    /// commits (GitHub Docs, "About merge methods on GitHub"), may have the title of the first one, and pins the last
+    /// set.
     pub(super) fn claims(&self, subject: &[u8], trailers: &[u8], paths: &[&SetPath]) -> Claims {
         let title = std::str::from_utf8(subject).unwrap_or_default().trim_end();
         let revisions_in = |templates: &[(Template, String)]| {
@@ -133,8 +134,10 @@ impl ClaimTemplates {
         is_override &= (!revisions.is_empty() || !trailers.is_empty())
             && sets.len() <= 1
             && (rolled_back.is_empty() || !by_title.is_empty());
-        if revisions.is_empty() {
-            revisions.extend(trailers.into_iter().last());
+        let is_in_trailer = |revision: &Revision| trailers.contains(revision);
+        if revisions.is_empty() || revisions.iter().any(is_in_trailer) {
+            revisions = trailers.into_iter().last().into_iter().collect();
+            by_title.retain(|revision| revisions.contains(revision));
         }
         Claims {
             revisions,
@@ -312,10 +315,13 @@ mod tests {
     fn title_or_last_trailer_is_the_claim() {
         assert_eq!(claims("chore", "beef"), ["beef"]);
         assert_eq!(claims("chore", "beef\ncafe"), ["cafe"]);
-        assert_eq!(claims("promote: images @beef", "beef\ncafe"), ["beef"]);
+        assert_eq!(claims("promote: images @face", "beef\ncafe"), ["face"]);
+        // A squash merge with the title of its first promotion.
+        assert_eq!(claims("promote: images @beef", "beef\ncafe"), ["cafe"]);
+        assert_eq!(claims("promote: images @cafe", "beef\ncafe"), ["cafe"]);
         let prod = "beef (repin.yaml)\ncafe (repin.yaml)";
         assert_eq!(claims("chore", prod), ["cafe"]);
-        assert_eq!(claims("promote: images @beef", prod), ["beef"]);
+        assert_eq!(claims("promote: images @beef", prod), ["cafe"]);
         assert_eq!(
             claims("chore", "beef cafe\nxyz\n\u{1}beef"),
             [] as [&str; 0]

@@ -231,9 +231,19 @@ fn moved_or_missing_tag_fails() {
 
 #[test]
 fn missing_provenance_of_the_pinned_set_warns() {
-    let revision = config().revision.pattern.revision("beef").unwrap();
-    let status = |provenance| check_pinned_provenance(&revision, &provenance).status;
+    let config = config();
+    let [revision, other] =
+        ["beef", "cafe"].map(|text| config.revision.pattern.revision(text).unwrap());
+    let status = |provenance| check_pinned_provenance(&config, &revision, None, &provenance).status;
     assert_eq!(status(Ok(Provenance::Never)), Status::Warn);
+    for (recorded, part) in [
+        (None, "no commit on the promoted branch records"),
+        (Some(&revision), "no commit on the promoted branch records"),
+        (Some(&other), "records these digests as cafe"),
+    ] {
+        let check = check_pinned_provenance(&config, &revision, recorded, &Ok(Provenance::Never));
+        assert!(check.detail.contains(part), "{check:?}");
+    }
     assert_eq!(status(Ok(Provenance::Shallow)), Status::Warn);
     assert_eq!(status(Err("no git".to_owned())), Status::Skip);
 }

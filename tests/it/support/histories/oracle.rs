@@ -514,13 +514,19 @@ impl<'h> Branch<'h> {
         let is_of_others =
             with_path.is_empty() && !sets.is_empty() && sets.iter().all(Option::is_some);
         let rolled_back = titled("rollback: ").filter(|revision| agrees(revision) && !is_of_others);
-        let trailer = with_path.last().or(without_path.last());
         // The override follows the last trailer.
         let mut lines = message.lines().rev();
         let last = lines
             .find(|line| line.starts_with("Repin-Set: ") || *line == "Repin-Override: rolled_back");
         let has_override = last.is_some_and(|line| line.starts_with("Repin-Override"));
-        let revision = promoted.or(trailer.copied());
+        let trailers = if with_path.is_empty() {
+            &without_path
+        } else {
+            &with_path
+        };
+        // A squash merge may have the title of its first promotion.
+        let titled = promoted.filter(|revision| !trailers.contains(revision));
+        let revision = titled.or(trailers.last().copied());
         Record {
             is_override: has_override
                 && rolled_back.is_none()

@@ -122,11 +122,20 @@ pub(super) fn check_remote(
     let (claims, claim_errors) = check_claims(config, &sources, found, &tag, cx);
     checks.extend(claims);
     errors.extend(claim_errors);
-    let provenance = match history.promoted() {
-        Ok(history) => Ok(history.provenance(&revision)),
-        Err(error) => Err(error.to_string()),
+    let digests = checks::current_digests(config, found);
+    let (provenance, recorded) = match history.promoted() {
+        Ok(history) => (
+            Ok(history.provenance(&revision)),
+            history.revision_of(&digests),
+        ),
+        Err(error) => (Err(error.to_string()), None),
     };
-    checks.push(checks::check_pinned_provenance(&revision, &provenance));
+    checks.push(checks::check_pinned_provenance(
+        config,
+        &revision,
+        recorded,
+        &provenance,
+    ));
     if let Some(trust) = trust {
         let (signature_checks, signature_errors) =
             check_signatures(trust, config, &pinned, &revision, &history, cx)?;
