@@ -118,7 +118,7 @@ const ALWAYS: &[&str] = &[
 ];
 
 /// Disables hooks, except for a commit.
-const NO_HOOKS: &[&str] = &["-c", "core.hooksPath=/dev/null"];
+pub(super) const NO_HOOKS: &[&str] = &["-c", "core.hooksPath=/dev/null"];
 
 /// Paths are literal, not patterns.
 const LITERAL: &[&str] = &["--literal-pathspecs"];
@@ -456,6 +456,14 @@ impl Running {
             .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
             .or_else(|| stderr.lines().next());
         let message = match (reported, code) {
+            // `The following files would be overwritten:`, each on a line of its own.
+            (Some(line), _) if line.ends_with(':') => {
+                let files: Vec<_> = (stderr.lines())
+                    .filter_map(|line| line.strip_prefix('\t'))
+                    .collect();
+                let listed = format!("{line} {}", files.join(", "));
+                listed.trim_end().chars().take(500).collect()
+            }
             (Some(line), _) => line.chars().take(500).collect(),
             (None, Some(code)) => format!("exit {code} without a message"),
             (None, None) => "a signal stopped it".to_owned(),

@@ -53,6 +53,14 @@ pub(super) struct Reference {
 
 const REMOTES: &str = "refs/remotes/";
 
+/// The remote-tracking branch that the checked-out branch follows.
+pub(crate) struct Upstream {
+    /// Its name, such as `origin/main`.
+    pub name: String,
+    /// Whether `git push` without arguments moves it.
+    pub is_pushed: bool,
+}
+
 impl Git {
     /// The promoted branch by its configured name or by the remote; see [`Git::promoted_branch`].
     pub(crate) fn branch(&self, configured: Option<&str>) -> Result<Branch, GitError> {
@@ -211,15 +219,18 @@ impl Git {
     }
 
     /// The remote-tracking branch that the checked-out branch is configured to follow.
-    pub(crate) fn upstream_of_head(&self) -> Result<Option<String>, GitError> {
-        let args = ["--format=%(HEAD)%(upstream)", BRANCHES];
+    pub(crate) fn upstream_of_head(&self) -> Result<Option<Upstream>, GitError> {
+        let args = ["--format=%(HEAD)%(upstream) %(push)", BRANCHES];
         let (_, listed) = self.kept_output("for-each-ref", &args, &[])?;
         let listed = String::from_utf8_lossy(&listed);
         let mut checked_out = listed.lines().filter_map(|line| line.strip_prefix('*'));
-        let name = checked_out
-            .next()
-            .and_then(|name| name.strip_prefix(REMOTES));
-        Ok(name.map(str::to_owned))
+        let names = checked_out.next().and_then(|names| names.split_once(' '));
+        Ok(names.and_then(|(upstream, pushed)| {
+            Some(Upstream {
+                name: upstream.strip_prefix(REMOTES)?.to_owned(),
+                is_pushed: pushed == upstream,
+            })
+        }))
     }
 
     /// The remote of the promoted branch: that of the remote-tracking branch `remote_of`, `origin`, or the only

@@ -6,7 +6,9 @@
 use std::ffi::OsString;
 
 use super::{
-    BRANCHES, Git, GitError, ObjectId, Pushed, RefUpdate, command::Mode, connection::Remote,
+    BRANCHES, Git, GitError, ObjectId, Pushed, RefUpdate,
+    command::{self, Mode, NO_HOOKS},
+    connection::Remote,
 };
 
 /// The options of a fetch that changes only the named references.
@@ -31,18 +33,22 @@ impl Git {
         self.query_remote("fetch", remote, &args).map(drop)
     }
 
-    /// Moves `HEAD`, the index and the work tree to a commit that contains `HEAD`. git refuses if a file with changes
-    /// or a file that is not tracked, even an ignored one, would be overwritten.
+    /// Moves `HEAD`, the index and the work tree to a commit that contains `HEAD`, without hooks. git refuses if a file
+    /// with changes or a file that is not tracked, even an ignored one, would be overwritten.
     pub(crate) fn fast_forward(&self, commit: &ObjectId) -> Result<(), GitError> {
-        let args = [
+        const COMMAND: &str = "merge";
+        let mut git = self.prepare(Mode::Commit)?;
+        git.args(NO_HOOKS).args([
+            COMMAND,
             "--ff-only",
             "--quiet",
+            // `branch.NAME.mergeOptions` may ask for it.
+            "--no-squash",
             "--no-autostash",
             "--no-overwrite-ignore",
             &commit.to_string(),
-        ];
-        let args = args.map(OsString::from);
-        let mut running = self.start("merge", &args, Mode::Commit)?;
+        ]);
+        let mut running = command::spawn(git, &self.place, COMMAND)?;
         drop(running.stdin()?);
         running.finish(&[]).map(drop)
     }

@@ -221,6 +221,15 @@ fn push_command_needs_no_upstream() {
     world.git(&args);
     assert_eq!(world.git(&["rev-parse", "origin/main"]), world.head());
 
+    // `git push` without arguments would push to the fork.
+    let world = committer();
+    world.git(&["push", "-q", "-u", "origin", "main"]);
+    world.git(&["init", "-q", "--bare", "fork.git"]);
+    world.git(&["remote", "add", "fork", "fork.git"]);
+    world.git(&["config", "remote.pushDefault", "fork"]);
+    let ran = world.run(&COMMIT).exits(0);
+    assert_eq!(push_command(&ran), "git push origin HEAD:main");
+
     // Without a remote-tracking branch, the base is unknown.
     let world = committer();
     world.git(&["remote", "remove", "origin"]);

@@ -820,9 +820,13 @@ fn push_from_another_branch_is_refused() {
     world.git(&["-C", "rival", "commit", "-q", "-a", "-m", "other"]);
     world.git(&["-C", "rival", "push", "-q", "origin", "main"]);
     world.write(".github/workflows/none.yml", "on: [push, release]\n");
-    let ran = to(&world, REV_A, &PUSH).exits(3);
-    let part = "cannot update the work tree to origin/main";
-    assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    for part in [
+        "cannot update the work tree to origin/main",
+        "would be overwritten by merge: .github/workflows/none.yml",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
     assert_eq!(
         world.read(".github/workflows/none.yml"),
         "on: [push, release]\n"
@@ -838,11 +842,25 @@ fn update_of_the_work_tree_keeps_ignored_files() {
     world.write("rival/local.txt", "theirs\n");
     rival_pushes(&world);
     let head = world.head();
-    let ran = to(&world, REV_A, &PUSH).exits(3);
-    let part = "cannot update the work tree to origin/main";
+    let ran = to(&world, REV_A, &PUSH).exits(1);
+    let part = "would be overwritten by merge: local.txt";
     assert!(ran.stderr.contains(part), "{}", ran.stderr);
     assert_eq!(world.read("local.txt"), "mine\n");
     assert_eq!(world.head(), head);
+}
+
+#[test]
+fn update_of_the_work_tree_has_no_options_of_the_user() {
+    let world = promoted_twice();
+    rival(&world, 0);
+    world.write("rival/other.txt", "theirs\n");
+    rival_pushes(&world);
+    world.git(&["config", "branch.main.mergeOptions", "--squash"]);
+    hook(&world, ".git/hooks/post-merge", "touch .git/hooked");
+    to(&world, REV_A, &PUSH).exits(0);
+    assert_eq!(remote(&world), world.head());
+    assert_eq!(world.git(&["status", "--porcelain", "-uno"]), "");
+    assert!(!world.path(".git/hooked").exists());
 }
 
 #[test]

@@ -65,17 +65,7 @@ impl ReadyCommit<'_> {
 
     /// The command that pushes the checked-out branch to the branch of the same name; `None` without a remote.
     pub(super) fn push_command(&self) -> Option<String> {
-        if self
-            .git
-            .upstream_of_head()
-            .is_ok_and(|upstream| upstream.is_some())
-        {
-            return Some("git push".to_owned());
-        }
-        let remotes = self.git.remotes().unwrap_or_default();
-        let mut by_name = remotes.iter();
-        let remote = by_name.find(|name| *name == "origin").or(remotes.first())?;
-        Some(format!("git push {} HEAD", shell(remote)))
+        push_command(&self.git)
     }
 
     /// Resets the entries of the files in the index to `HEAD`.
@@ -83,6 +73,22 @@ impl ReadyCommit<'_> {
         let paths: Vec<_> = self.files.iter().map(|(path, _)| *path).collect();
         self.git.unstage(&paths)
     }
+}
+
+/// The command that publishes the checked-out branch, whatever `git push` does without arguments; `None` without a remote.
+fn push_command(git: &Git) -> Option<String> {
+    if let Ok(Some(upstream)) = git.upstream_of_head() {
+        if upstream.is_pushed {
+            return Some("git push".to_owned());
+        }
+        let branch = git.branch(Some(&upstream.name)).ok()?;
+        let (remote, name) = git.remote_of(&branch).ok()?;
+        return Some(format!("git push {} HEAD:{}", shell(&remote), shell(&name)));
+    }
+    let remotes = git.remotes().unwrap_or_default();
+    let mut by_name = remotes.iter();
+    let remote = by_name.find(|name| *name == "origin").or(remotes.first())?;
+    Some(format!("git push {} HEAD", shell(remote)))
 }
 
 /// The reason that the plan is not committed.
@@ -368,7 +374,10 @@ pub(crate) fn git_restore(
         }
     };
     let push = OtherCheckout::find(&site).ok()?;
-    let push = push.map_or_else(|| "git push".to_owned(), |checkout| checkout.push_command());
+    let push = match push {
+        Some(checkout) => checkout.push_command(),
+        None => push_command(git).unwrap_or_else(|| "git push".to_owned()),
+    };
     let directory = services.environment.directory();
     let mut git = "git".to_owned();
     if directory != config.root {

@@ -146,7 +146,7 @@ impl Commits {
         let Some(upstream) = git.upstream_of_head()? else {
             return Ok(self);
         };
-        let upstream = match git.branch(Some(&upstream)) {
+        let upstream = match git.branch(Some(&upstream.name)) {
             // It was deleted on the remote, or was never fetched.
             Err(GitError::NoBranch(_)) => return Ok(self),
             upstream => upstream?,

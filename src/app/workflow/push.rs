@@ -149,10 +149,17 @@ fn follow(git: &Git, branch: &Branch, tip: &ObjectId, services: &Services) -> Re
         "the work tree may be partly updated to {name}: see git status"
     ));
     git.fast_forward(tip).map_err(|error| {
-        let error = Error::from(&error);
-        let message = format!("cannot update the work tree to {name}: {}", error.message);
-        let error = Error { message, ..error };
-        Errors::from(error.help("commit, stash or move these files"))
+        let message = format!("cannot update the work tree to {name}: {error}");
+        Errors::from(match &error {
+            GitError::Failed { message: cause, .. } if cause.contains("would be overwritten") => {
+                Error::new(Class::Refused, Code::CONFLICT, message)
+                    .help("commit, stash or move these files")
+            }
+            _ => Error {
+                message,
+                ..Error::from(&error)
+            },
+        })
     })?;
     step.done(format!("the work tree was updated to {name}"));
     Ok(())
