@@ -118,6 +118,21 @@ fn interrupted_apply_is_recovered_before_the_next() {
 }
 
 #[test]
+fn refused_run_reports_that_it_finished_another() {
+    let renames: Vec<_> = points()
+        .into_iter()
+        .filter(|point| point.name == "renameat2")
+        .collect();
+    let world = world();
+    strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    let ran = world.run(&["promote", "--revision", &"d".repeat(40), "--apply"]);
+    let part = "the files of an interrupted run were changed; nothing else was changed";
+    let ran = ran.exits(1);
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(printed.contains(part), "{printed}");
+}
+
+#[test]
 fn edit_during_an_interruption_is_kept() {
     let renames: Vec<_> = points()
         .into_iter()

@@ -405,8 +405,13 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
                 commit.publication,
             )
         }
-        Effect::Applied if !is_failed && commits(options) => {
-            format!("\napplied: {count}; nothing was committed: HEAD already contains these pins")
+        Effect::Applied if commits(options) => {
+            let commit = if is_failed {
+                "the error states what became of the commit"
+            } else {
+                "nothing was committed: HEAD already contains these pins"
+            };
+            format!("\napplied: {count}; {commit}")
         }
         Effect::Applied => format!(
             "\napplied: {count}; commit them with the message{}",
@@ -416,13 +421,11 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         Effect::Begun if is_failed => {
             "the changes on the forge are incomplete; run the command again".to_owned()
         }
-        _ if is_failed => match &finished.updated_to {
-            Some(branch) => format!(
-                "the work tree was updated to {}; nothing else was changed",
-                plain(branch)
-            ),
-            None => "nothing was changed".to_owned(),
-        },
+        _ if is_failed && finished.before.is_empty() => "nothing was changed".to_owned(),
+        _ if is_failed => format!(
+            "{}; nothing else was changed",
+            finished.before.join(", and ")
+        ),
         _ if !document.changed => {
             "\nnothing to do: every pin is already at this revision".to_owned()
         }

@@ -45,15 +45,15 @@ pub(crate) struct RunResult {
     pub effect: Effect,
     /// The errors that stopped the run.
     pub errors: Option<Errors>,
-    /// The branch to which the run updated the work tree.
-    pub updated_to: Option<String>,
+    /// What the run changed before it planned, as sentences.
+    pub before: Vec<String>,
 }
 
 /// The state of a run that remains when it plans again.
 struct Course {
     selection: Selection,
-    /// The branch to which the run updated the work tree.
-    updated_to: Option<String>,
+    /// What the run changed before it planned, as sentences.
+    before: Vec<String>,
 }
 
 /// A template that the user wrote, with the name of its file.
@@ -76,16 +76,16 @@ pub(crate) fn run(
     goal.check(config)?;
     let mut course = Course {
         selection: Selection::begin(goal, options.intent, config, services)?,
-        updated_to: None,
+        before: Vec::new(),
     };
     let mut attempts = 1;
     loop {
         let result = attempt(goal, options, config, &mut course, services);
         let (config, document, execution) =
-            result.map_err(|errors| with_update(errors, course.updated_to.as_deref()))?;
+            result.map_err(|errors| with_changes_before(errors, &course.before))?;
         if attempts == ATTEMPTS || !matches!(execution.stop, Some(Stop::BaseMoved)) {
             return Ok(RunResult {
-                updated_to: course.updated_to,
+                before: course.before,
                 ..RunResult::new(config, document, execution)
             });
         }
@@ -98,15 +98,11 @@ pub(crate) fn run(
     }
 }
 
-/// Adds the update of the work tree, which remains, to the errors of a run without a result.
-fn with_update(errors: Errors, updated_to: Option<&str>) -> Errors {
-    let Some(branch) = updated_to else {
-        return errors;
-    };
+/// Adds the changes before the plan, which remain, to the errors of a run without a result.
+fn with_changes_before(errors: Errors, before: &[String]) -> Errors {
     let mut errors: Vec<Error> = errors.into_iter().collect();
     if let Some(first) = errors.first_mut() {
-        let note = format!("the work tree was updated to {}", plain(branch));
-        first.notes.push(note);
+        first.notes.extend_from_slice(before);
     }
     Errors::from(errors)
 }
@@ -314,11 +310,17 @@ fn open_work_tree(
     services: &Services,
 ) -> Result<WorkTreeSite, Errors> {
     let session = repository_sets::begin(config, operation.as_str(), services)?;
+    if session.has_finished_another {
+        (course.before).push("the files of an interrupted run were changed".to_owned());
+    }
     let (mut config, mut push) = (config.clone(), None);
     if mode == ApplyMode::Push {
         let target = PushTarget::prepare(&config, services)?;
         if target.has_updated {
-            course.updated_to = Some(target.name.clone());
+            (course.before).push(format!(
+                "the work tree was updated to {}",
+                plain(&target.name)
+            ));
             config = reread(&config)?;
         }
         push = Some(target);
@@ -424,7 +426,7 @@ impl RunResult {
             config,
             document,
             errors: None,
-            updated_to: None,
+            before: Vec::new(),
             effect: execution.effect,
         };
         match &result.effect {

@@ -39,6 +39,8 @@ use crate::core::plan::FileChange;
 pub(crate) struct Session {
     root: Root,
     state: LockedState,
+    /// Whether this run finished an interrupted one, which changed files.
+    pub(crate) has_finished_another: bool,
 }
 
 impl Session {
@@ -48,13 +50,19 @@ impl Session {
     pub(crate) fn begin(root: &Path, holder: &str) -> Result<Self, Error> {
         let root = Root::open(root)?;
         let state = StateLocation::for_root(root.path())?.lock(holder)?;
-        Ok(Self { root, state })
+        Ok(Self {
+            root,
+            state,
+            has_finished_another: false,
+        })
     }
 
     /// Finishes or undoes an interrupted run. If its files contain foreign content or its journal is
     /// damaged, returns [`Error::Unresolved`] or [`Error::Damaged`] and changes nothing.
     pub(crate) fn recover(&mut self) -> Result<Recovery, Error> {
-        recover::resolve(&self.root, &self.state)
+        let recovery = recover::resolve(&self.root, &self.state)?;
+        self.has_finished_another = recovery.state == RecoveryState::Forward;
+        Ok(recovery)
     }
 
     /// Deletes the journal and the copies with known contents. The files remain unchanged, and so do
