@@ -78,8 +78,8 @@ const TEXTS: [(&str, Cause); 20] = [
 const CONTENTS: &str = "`contents: write` (Gitea: write:repository; GitLab: write_repository)";
 
 /// The remedy if the base branch refuses the commit of a clone.
-const NO_DIRECT_PUSH: &str = "the branch does not accept this push: run the command with `--pr ready` instead of `--apply --commit --push`, or push \
-     the commit to another branch and merge it on the forge";
+const NO_DIRECT_PUSH: &str = "the branch does not accept this push: push the commit to another branch and merge it on the forge, or, with `forge` in \
+     the configuration, run the command with `--pr ready` instead of `--apply --commit --push`";
 
 impl RefusedPush<'_> {
     /// The error, with the remedy. `forge`: its name.

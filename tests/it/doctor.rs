@@ -257,6 +257,22 @@ fn each_missing_requirement_is_a_line() {
 }
 
 #[test]
+fn files_that_stop_a_run_are_lines() {
+    let world = world();
+    fs::hard_link(
+        world.path(".github/workflows/a.yml"),
+        world.path("second.yml"),
+    )
+    .unwrap();
+    let rows = fails(&world, &[], 1, &["files"]);
+    assert!(line(&rows, "files").1.contains("a.yml"), "{rows:?}");
+    world.replace("repin.yaml", "files: [", "files: ['none/*.yml', ");
+    let rows = fails(&world, &[], 2, &["files", "files"]);
+    let part = "\"none/*.yml\" matches no file";
+    assert!(line(&rows, "files").1.contains(part), "{rows:?}");
+}
+
+#[test]
 fn each_configuration_error_is_a_line() {
     let world = world();
     world.replace("repin.yaml", "pins: 3", "pins: many");

@@ -51,6 +51,20 @@ fn passes(world: &World, revision: &str, args: &[&str]) {
 }
 
 #[test]
+fn status_names_a_current_set_that_is_held() {
+    let world = rolled_back();
+    let problem = "the current set is held";
+    let status = world.run(&["status"]).exits(0);
+    assert!(!status.stdout.contains(problem), "{}", status.stdout);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    world.push();
+    let status = world.run(&["status"]).exits(0);
+    let conclusion = status.stdout.lines().last().unwrap();
+    assert!(conclusion.starts_with("not OK: "), "{conclusion}");
+    assert!(conclusion.contains(problem), "{conclusion}");
+}
+
+#[test]
 fn hold_survives_another_registry() {
     let world = rolled_back();
     for file in [

@@ -265,13 +265,19 @@ fn missing_tag_stops_all_unless_a_glob_leaves_it_out() {
     let ran = world
         .run(&["init", "--pin", "no.example/*", "--apply"])
         .exits(2);
-    assert!(
-        ran.stderr.contains("matches no repository"),
-        "{}",
-        ran.stderr
+    let repository = format!("{}/acme/gone", small.registry.host);
+    for part in ["matches no repository", &repository] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    // A variable can't be pinned, which is not concealed by a glob.
+    world.write(
+        "variable.yaml",
+        format!("image: {}/acme/web:$TAG\n", small.registry.host),
     );
     let glob = format!("{}/acme/web", small.registry.host);
-    world.run(&["init", "--pin", &glob, "--apply"]).exits(0);
+    let ran = world.run(&["init", "--pin", &glob, "--apply"]).exits(0);
+    let variable = "not pinned: a variable is part of the reference";
+    assert!(ran.stdout.contains(variable), "{}", ran.stdout);
     let changed = world.git(&["diff", "--name-only"]);
     assert_eq!(
         changed,

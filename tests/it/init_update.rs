@@ -196,3 +196,23 @@ fn update_warns_of_another_environment() {
     let ran = repository.run(&args).exits(0);
     assert!(!ran.stderr.contains("environment"), "{}", ran.stderr);
 }
+
+#[test]
+fn update_warns_of_references_that_lost_their_digest() {
+    let repository = repository("files: ['a/*.yml']\n");
+    // `kustomize edit set image` and similar commands write a tag in place of the digest.
+    repository.write("a/x.yml", format!("{}image: {APP}:v2\n", pin('a')));
+    repository.replace("repin.yaml", "pins: 1", "pins: 2");
+    let remedy = "repin init --pin --apply";
+    let checked = repository.run(&["check"]).exits(1);
+    for part in ["a/x.yml:2:8, which has only a tag", remedy, "set `pins: 1`"] {
+        assert!(checked.stderr.contains(part), "{}", checked.stderr);
+    }
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    for part in ["image_unpinned", remedy] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    // The reference was there before.
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(!ran.stderr.contains(remedy), "{}", ran.stderr);
+}

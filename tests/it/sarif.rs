@@ -102,7 +102,8 @@ fn findings_of_check_are_results_at_their_lines() {
         count["message"]["text"],
         "review: found 2 pins of `review` in 3 files, but `pins: 3` is declared\nhelp: if a pin was \
          removed on purpose, set `pins: 2` (`repin init --update` counts again); otherwise check that `files:` matches every \
-         file"
+         file, or restore the digest of .github/workflows/b.yml:2:4, which has only a tag (`repin init --pin --apply` adds \
+         that of the tag)"
     );
     assert_eq!(count["properties"], json!({ "image": "review" }));
 }

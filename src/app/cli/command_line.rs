@@ -88,7 +88,7 @@ fn with_command(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Adds the option that takes a revision to the error of a command with an unexpected word.
+/// Adds the option that takes a revision, or that selects the set, to the error of a command with an unexpected word.
 fn with_revision_option(
     mut error: clap::Error,
     command: &clap::Command,
@@ -107,12 +107,17 @@ fn with_revision_option(
             option.get_long().filter(|_| is_revision)
         })
     });
-    let revision = match word.as_str() {
-        "--revision" | "--to" | "-r" => Some("REV"),
-        word => Some(word).filter(|word| !word.starts_with('-')),
-    };
-    if let (Some(option), Some(revision)) = (option, revision) {
-        let tip = format!("a revision is written as '--{option} {revision}'");
+    let tip = option.and_then(|option| {
+        let revision = match word.as_str() {
+            "--all" => {
+                return Some("a run changes one set, which '--config FILE' selects".to_owned());
+            }
+            "--revision" | "--to" | "-r" => "REV",
+            word => Some(word).filter(|word| !word.starts_with('-'))?,
+        };
+        Some(format!("a revision is written as '--{option} {revision}'"))
+    });
+    if let Some(tip) = tip {
         error.remove(ContextKind::SuggestedArg);
         error.insert(
             ContextKind::Suggested,
@@ -260,6 +265,7 @@ mod tests {
             (["promote", "--to", "4f2a"], "'--revision REV'"),
             (["rollback", "--revision", "4f2a"], "'--to REV'"),
             (["rehearse", "-r", "4f2a"], "'--to REV'"),
+            (["promote", "--all", "-rx"], "'--config FILE'"),
         ] {
             let message = error(&words);
             assert!(message.contains(tip), "{message}");

@@ -209,7 +209,14 @@ impl Context {
                 "no configuration file found in {} or below it",
                 directory.display()
             );
-            let help = "run repin in the repository, add the configuration to git, or write one with `repin init`";
+            let help = match config::find(directory) {
+                Some(above) => format!(
+                    "{} is above: omit `--all`, or run repin in its directory",
+                    plain(&above.display().to_string())
+                ),
+                None => "run repin in the repository, add the configuration to git, or write one with `repin init`"
+                    .to_owned(),
+            };
             return Err(Error::input(Code::CONFIG, message).help(help).into());
         }
         Ok(listing)

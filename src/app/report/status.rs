@@ -432,23 +432,22 @@ fn problems(document: &StatusDocument) -> Vec<String> {
             problems.push(counted(count, noun));
         }
     }
-    if document.branch.as_ref().is_some_and(BranchRow::is_outdated) {
-        problems.push("the clone is behind the forge".to_owned());
-    }
-    if document.adoption.is_some() {
-        problems.push("the configuration is not pushed".to_owned());
-    }
+    let is_outdated = document.branch.as_ref().is_some_and(BranchRow::is_outdated);
+    let has_adoption = document.adoption.is_some();
+    let states = [
+        (document.is_held(), "the current set is held"),
+        (is_outdated, "the clone is behind the forge"),
+        (has_adoption, "the configuration is not pushed"),
+        (document.interrupted, "an interrupted --apply"),
+        (document.running.is_some(), "a concurrent run"),
+    ];
+    let states = states.into_iter().filter(|(is_so, _)| *is_so);
+    problems.extend(states.map(|(_, state)| state.to_owned()));
     if let Some(row) = &document.unpushed {
         let (commit, kind) = (row.commit.short(), row.kind);
         problems.push(format!(
             "the set of HEAD is not pushed: commit {commit} ({kind})"
         ));
-    }
-    if document.interrupted {
-        problems.push("an interrupted --apply".to_owned());
-    }
-    if document.running.is_some() {
-        problems.push("a concurrent run".to_owned());
     }
     problems
 }

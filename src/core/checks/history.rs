@@ -6,7 +6,7 @@ use crate::{
     base::{
         error::{Error, Errors},
         text::counted,
-        untrusted::{plain, to_minute},
+        untrusted::{plain, shell, to_minute},
     },
     config::{Config, OrderPolicy, SetPath, Trailer},
     core::{
@@ -312,6 +312,15 @@ pub(crate) fn check_pinned_hold(
         revision,
         path: &config.set_path,
     };
+    let publication = match config.forge {
+        Some(_) => "--pr ready",
+        None => "--apply --commit --push",
+    };
+    let option = &config.option;
+    let revision = revision.map_or_else(|| "REVISION".to_owned(), |one| shell(one.as_str()));
+    let forced = format!(
+        "`repin promote{option} --revision {revision} {publication} --force-after-rollback`"
+    );
     // Without a change, a missing commit hides nothing.
     let is_changed = hold.free + hold.held.len() + hold.held_elsewhere.len() > 0;
     let may_be_held = is_changed && !hold.is_held();
@@ -321,18 +330,14 @@ pub(crate) fn check_pinned_hold(
     if let Some(unreadable) = &hold.blind_spot
         && may_be_held
     {
-        let help = inspect(
-            unreadable,
-            "use `repin promote --pr --force-after-rollback`",
-        );
+        let help = inspect(unreadable, &format!("use {forced}"));
         return Ok(check_unreadable(unreadable, false, Extent::Clone).help(help));
     }
     let check = check_hold(&set, hold, false, Extent::Clone);
     Ok(if check.status == Status::Fail {
-        check.help(
-            "to return to this set on purpose, use `repin rollback --pr` or \
-             `repin promote --pr --force-after-rollback`",
-        )
+        check.help(format!(
+            "to return to this set on purpose, use `repin rollback{option} --to {revision} {publication}` or {forced}"
+        ))
     } else {
         check
     })

@@ -45,7 +45,9 @@ pub(crate) use pin_tags::{
     ClaimResolution, ClaimingTag, check_claiming_tag, check_pin_tags, claiming_tags,
 };
 use pins::check_counted_once;
-pub(crate) use pins::{check_agreement, check_pins, check_version_comments, unmet_errors};
+pub(crate) use pins::{
+    check_agreement, check_hazards, check_pins, check_version_comments, unmet_errors,
+};
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use remote::{
     PinnedImage, TagResolution, TaggedManifest, check_pinned_images, check_pinned_provenance,

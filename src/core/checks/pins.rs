@@ -30,17 +30,10 @@ const MAX_LISTED: usize = 20;
 pub(crate) fn check_pins(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = check_hazards(found);
     for (index, image) in config.images.iter().enumerate() {
-        let pins: Vec<_> = found.pins_of(index).collect();
         let malformed: Vec<_> = found.malformed_of(index).collect();
         let refused: Vec<_> = found.refused_of(index).collect();
         let has_uncounted = !malformed.is_empty() || !refused.is_empty();
-        checks.push(check_count(
-            config,
-            image,
-            &pins,
-            has_uncounted,
-            found.files.len(),
-        ));
+        checks.push(check_count(config, index, found, has_uncounted));
         checks.extend(check_well_formed(config, image, &malformed, &refused));
     }
     for refused in &found.refused {
@@ -204,7 +197,8 @@ pub(crate) fn check_agreement(config: &Config, found: &FoundPins, otherwise: Sta
     checks
 }
 
-fn check_hazards(found: &FoundPins) -> Vec<Check> {
+/// Checks that every matched file can be replaced.
+pub(crate) fn check_hazards(found: &FoundPins) -> Vec<Check> {
     if found.hazards.is_empty() {
         let detail = format!(
             "{} can be changed safely",
@@ -227,13 +221,9 @@ fn check_hazards(found: &FoundPins) -> Vec<Check> {
 }
 
 /// Compares the number of pins with the declared one. `has_uncounted`: some are malformed or refused.
-fn check_count(
-    config: &Config,
-    image: &Image,
-    pins: &[&Located<Pin>],
-    has_uncounted: bool,
-    files: usize,
-) -> Check {
+fn check_count(config: &Config, index: usize, found: &FoundPins, has_uncounted: bool) -> Check {
+    let (image, files) = (&config.images[index], found.files.len());
+    let pins: Vec<_> = found.pins_of(index).collect();
     let declared = image.pins;
     let locations: Vec<_> = pins.iter().map(|pin| location_of(pin)).collect();
     if pins.len() == declared {
@@ -258,14 +248,26 @@ fn check_count(
             few(locations.iter().map(ToString::to_string), MAX_LISTED)
         );
     }
+    let option = &config.option;
+    let tag_only = (found.tag_references.iter()).find(|tag| tag.item.image == index);
     let help = if has_uncounted {
         "first correct what pin_unsupported reports: it does not count as a pin".to_owned()
     } else {
-        let (change, otherwise) = match pins.len().cmp(&declared) {
-            Ordering::Less => ("removed", "check that `files:` matches every file"),
-            Ordering::Equal | Ordering::Greater => ("added", "remove it or exclude its file"),
+        let (change, otherwise) = match (pins.len().cmp(&declared), tag_only) {
+            (Ordering::Less, Some(Located { file, item })) => (
+                "removed",
+                format!(
+                    "check that `files:` matches every file, or restore the digest of {file}:{}:{}, which has only a tag \
+                     (`repin{option} init --pin --apply` adds that of the tag)",
+                    item.line, item.column
+                ),
+            ),
+            (Ordering::Less, None) => (
+                "removed",
+                "check that `files:` matches every file".to_owned(),
+            ),
+            _ => ("added", "remove it or exclude its file".to_owned()),
         };
-        let option = &config.option;
         format!(
             "if a pin was {change} on purpose, set `pins: {}` (`repin{option} init --update` counts again); \
              otherwise {otherwise}",

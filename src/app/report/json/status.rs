@@ -60,6 +60,15 @@ pub(crate) struct StatusDocument {
     pub not_read: Vec<NotRead>,
 }
 
+impl StatusDocument {
+    /// Whether the current set has held digests.
+    pub(crate) fn is_held(&self) -> bool {
+        let mut held = self.holds.iter().flat_map(|hold| &hold.images);
+        let set = self.set.as_ref();
+        set.is_some_and(|set| held.any(|(image, digest)| set.images.get(image) == Some(digest)))
+    }
+}
+
 /// The current set.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SetRow {

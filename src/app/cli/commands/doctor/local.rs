@@ -11,7 +11,7 @@ use crate::{
         workflow::{
             self, Access, BranchRole, HistoryBranch,
             repository_sets::named_repositories,
-            sync_repository,
+            site, sync_repository,
             trust::{self, Trust},
         },
     },
@@ -24,7 +24,7 @@ use crate::{
     config::{Config, Engine, WhenUnavailable},
     core::{
         apply::{self, RecoveryState},
-        checks,
+        checks::{self, Status},
         history::{Digests, History},
         pins::{self, FoundPins},
         smoke::{self, EngineContext},
@@ -43,19 +43,37 @@ pub(super) fn configuration(config: &Config) -> DoctorRow {
     )
 }
 
-pub(super) fn files(config: &Config) -> (Option<FoundPins>, DoctorRow) {
+/// The pins, and the rows about their files: a line for each glob without a file, and for each file that cannot be
+/// replaced.
+pub(super) fn files(config: &Config) -> (Option<FoundPins>, Vec<DoctorRow>) {
+    let code = Code::FILES;
     if config.images.is_empty() {
-        return (None, DoctorRow::not_configured(Code::FILES, "images"));
+        return (None, vec![DoctorRow::not_configured(code, "images")]);
     }
-    match pins::find(&config.work_tree(), config) {
-        Ok(found) => {
-            let pins = counted(found.pins().len(), "pin");
-            let files = counted(found.files_with_pins(), "file");
-            let row = DoctorRow::pass(Code::FILES, format!("{pins} in {files}"));
-            (Some(found), row)
+    let found = match pins::find(&config.work_tree(), config) {
+        Ok(found) => found,
+        Err(error) => return (None, vec![DoctorRow::error(code, "", error)]),
+    };
+    let mut rows = match site::check_globs(config, &found) {
+        Ok(()) => Vec::new(),
+        Err(errors) => DoctorRow::errors(code, &errors),
+    };
+    for check in checks::check_hazards(&found) {
+        if check.status == Status::Fail {
+            rows.push(DoctorRow::fail(
+                code,
+                Class::Failed,
+                check.detail,
+                Code::FILE_UNSAFE.help(),
+            ));
         }
-        Err(error) => (None, DoctorRow::error(Code::FILES, "", error)),
     }
+    if rows.is_empty() {
+        let pins = counted(found.pins().len(), "pin");
+        let files = counted(found.files_with_pins(), "file");
+        rows.push(DoctorRow::pass(code, format!("{pins} in {files}")));
+    }
+    (Some(found), rows)
 }
 
 /// The rows about the repository, its history, and the branch of the history.

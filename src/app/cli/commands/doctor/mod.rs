@@ -156,8 +156,8 @@ fn print_problems(path: &SetPath, rows: &[DoctorRow], cx: &mut Context) -> Resul
 
 fn diagnose(config: &Config, skip: bool, cx: &Context) -> Result<Vec<DoctorRow>, Errors> {
     let mut rows = vec![local::configuration(config)];
-    let (found, row) = local::files(config);
-    rows.push(row);
+    let (found, lines) = local::files(config);
+    rows.extend(lines);
     let (git, lines) = local::repository(&config.root, Some(config), cx);
     rows.extend(lines);
     rows.push(local::sync_push(config, git.as_ref(), cx));

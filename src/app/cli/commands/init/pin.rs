@@ -113,17 +113,30 @@ fn select(found: &mut UnpinnedImages, globs: &[String]) -> Result<(), Errors> {
             .iter()
             .any(|glob| glob.matches(Path::new(repository)))
     };
+    let repositories: BTreeSet<_> = tagged(&found.images)
+        .map(|image| image.repository.to_string())
+        .collect();
     found.images.retain(|image| match &image.item.kind {
         UnpinnedKind::Pinnable(image) => {
             matches(image.repository.as_str()) || matches(&image.repository.canonical())
         }
-        UnpinnedKind::Refused(_) => false,
+        // Such as `ghcr.io/acme/app:$TAG`.
+        UnpinnedKind::Refused(_) => {
+            let text = image.item.text.split(['$', '{', '@']).next();
+            matches(text.unwrap_or_default().trim_end_matches(':'))
+        }
     });
     if found.images.is_empty() {
         let globs = globs.join(" ");
-        return Err(usage(format!(
-            "`--pin {globs}` matches no repository of an image with only a tag"
-        )));
+        let mut error = Error::input(
+            Code::USAGE,
+            format!("`--pin {globs}` matches no repository of an image with only a tag"),
+        );
+        if !repositories.is_empty() {
+            let repositories = few(repositories.into_iter(), SHOWN);
+            error = error.help(format!("the repositories are {repositories}"));
+        }
+        return Err(error.into());
     }
     Ok(())
 }

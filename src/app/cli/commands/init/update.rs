@@ -102,6 +102,7 @@ impl Update {
         let new = parsed(&old, text)?;
         let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
         problems.extend(outside_problems(&new, &found, &outside));
+        problems.extend(lost_digests(&old, &new, &found));
         let disagreements =
             draft::problems(&checks::check_agreement(&new, &found, checks::Status::Fail));
         if !disagreements.is_empty() {
@@ -139,6 +140,24 @@ fn refuse_malformed(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     } else {
         Err(Errors::from(errors))
     }
+}
+
+/// The references without a digest of images that have fewer pins now.
+fn lost_digests(old: &Config, new: &Config, found: &FoundPins) -> Vec<String> {
+    let mut unpinned = checks::check_unpinned(new, found);
+    unpinned.retain(|check| {
+        let mut images = old.images.iter().zip(&new.images);
+        images.any(|(old, new)| check.image.as_ref() == Some(&new.name) && new.pins < old.pins)
+    });
+    let mut problems = draft::problems(&unpinned);
+    if !problems.is_empty() {
+        problems.push(format!(
+            "promotions leave these references behind: restore their digests, or add those of the tags with \
+             `repin{} init --pin --apply`, and then run `repin{0} init --update` again",
+            old.option
+        ));
+    }
+    problems
 }
 
 /// The warning about added files below a directory with the name of another environment.
