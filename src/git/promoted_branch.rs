@@ -59,6 +59,9 @@ pub(crate) struct Upstream {
     pub name: String,
     /// Whether `git push` without arguments moves it.
     pub is_pushed: bool,
+    pub remote: String,
+    /// The name of the branch at the remote.
+    pub branch: String,
 }
 
 impl Git {
@@ -220,16 +223,22 @@ impl Git {
 
     /// The remote-tracking branch that the checked-out branch is configured to follow.
     pub(crate) fn upstream_of_head(&self) -> Result<Option<Upstream>, GitError> {
-        let args = ["--format=%(HEAD)%(upstream) %(push)", BRANCHES];
+        let format =
+            "--format=%(HEAD)%(upstream) %(push) %(upstream:remotename) %(upstream:remoteref)";
+        let args = [format, BRANCHES];
         let (_, listed) = self.kept_output("for-each-ref", &args, &[])?;
         let listed = String::from_utf8_lossy(&listed);
         let mut checked_out = listed.lines().filter_map(|line| line.strip_prefix('*'));
-        let names = checked_out.next().and_then(|names| names.split_once(' '));
-        Ok(names.and_then(|(upstream, pushed)| {
-            Some(Upstream {
-                name: upstream.strip_prefix(REMOTES)?.to_owned(),
-                is_pushed: pushed == upstream,
-            })
+        let names = checked_out.next().unwrap_or_default();
+        let [upstream, pushed, remote, branch] = names.split(' ').collect::<Vec<_>>()[..] else {
+            return Ok(None);
+        };
+        let name = upstream.strip_prefix(REMOTES);
+        Ok(name.map(|name| Upstream {
+            name: name.to_owned(),
+            is_pushed: pushed == upstream,
+            remote: remote.to_owned(),
+            branch: branch.strip_prefix(BRANCHES).unwrap_or(branch).to_owned(),
         }))
     }
 

@@ -81,9 +81,8 @@ fn push_command(git: &Git) -> Option<String> {
         if upstream.is_pushed {
             return Some("git push".to_owned());
         }
-        let branch = git.branch(Some(&upstream.name)).ok()?;
-        let (remote, name) = git.remote_of(&branch).ok()?;
-        return Some(format!("git push {} HEAD:{}", shell(&remote), shell(&name)));
+        let (remote, branch) = (shell(&upstream.remote), shell(&upstream.branch));
+        return Some(format!("git push {remote} HEAD:{branch}"));
     }
     let remotes = git.remotes().unwrap_or_default();
     let mut by_name = remotes.iter();

@@ -50,8 +50,8 @@ pub(crate) use pins::{
 };
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use remote::{
-    PinnedImage, TagResolution, TaggedManifest, check_pinned_images, check_pinned_provenance,
-    revision_without_tag, untagged_pin,
+    PinnedImage, PinnedRecord, TagResolution, TaggedManifest, check_pinned_images,
+    check_pinned_provenance, revision_without_tag, untagged_pin,
 };
 pub(crate) use resolution::check_resolution;
 pub(crate) use set::{

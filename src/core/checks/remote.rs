@@ -320,12 +320,21 @@ pub(crate) fn revision_without_tag(revision: &Revision, error: &RevisionTagError
         .help("correct the label in the build, or `revision.pattern` and `revision.tag`")
 }
 
+/// What history records of the pinned set.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PinnedRecord<'h> {
+    /// The revision of the pinned digests.
+    pub revision: Option<&'h Revision>,
+    /// Whether a set is recorded at all.
+    pub has_any: bool,
+}
+
 /// Checks the provenance of the pinned set. Missing provenance only warns, because the change of an
-/// open promotion is not on the branch yet. `recorded`: the revision that history gives to the pinned digests.
+/// open promotion is not on the branch yet.
 pub(crate) fn check_pinned_provenance(
     config: &Config,
     revision: &Revision,
-    recorded: Option<&Revision>,
+    record: PinnedRecord<'_>,
     provenance: &Result<Provenance, String>,
 ) -> Check {
     let check = |status, detail: String| Check::new(Code::PROVENANCE_TITLE, status, detail);
@@ -351,32 +360,42 @@ pub(crate) fn check_pinned_provenance(
             ),
         ),
         Ok(Provenance::ByContent | Provenance::Never | Provenance::OtherRevision { .. }) => {
-            match recorded.filter(|recorded| *recorded != revision) {
-                Some(recorded) => check(
-                    Status::Warn,
-                    format!(
-                        "the promoted branch records these digests as {recorded}, but their label is {revision}"
-                    ),
-                )
-                .help(format!(
-                    "a rollback finds this set only as {recorded}, and is refused; to return to it later: \
-                     repin promote{} --revision {revision} --allow-older",
-                    config.option
-                )),
-                None => check(
-                    Status::Warn,
-                    format!("no commit on the promoted branch records a promotion of {revision}"),
-                )
-                .help(format!(
-                    "an open promotion counts once it is merged; otherwise record the set before the next promotion: in a \
-                     commit that adds or changes {}, with the trailer \"{}\"",
-                    config.file,
-                    Trailer::line(revision.as_str(), &config.set_path)
-                )),
-            }
+            unrecorded(config, revision, record)
         }
         Err(reason) => check(Status::Skip, reason.clone()),
     }
+}
+
+/// The warning about a pinned set without a record of its revision.
+fn unrecorded(config: &Config, revision: &Revision, record: PinnedRecord<'_>) -> Check {
+    let warning = |detail| Check::new(Code::PROVENANCE_TITLE, Status::Warn, detail);
+    let return_to_it = format!(
+        "to return to it later: repin promote{} --revision {revision} --allow-older",
+        config.option
+    );
+    if let Some(recorded) = record.revision.filter(|recorded| *recorded != revision) {
+        return warning(format!(
+            "the promoted branch records these digests as {recorded}, but their label is {revision}"
+        ))
+        .help(format!(
+            "a rollback finds this set only as {recorded}, and is refused; {return_to_it}"
+        ));
+    }
+    let otherwise = if record.has_any {
+        format!("no rollback finds this set; {return_to_it}")
+    } else {
+        format!(
+            "record the set before the next promotion: in a commit that adds or changes {}, with the trailer \"{}\"",
+            config.file,
+            Trailer::line(revision.as_str(), &config.set_path)
+        )
+    };
+    warning(format!(
+        "no commit on the promoted branch records a promotion of {revision}"
+    ))
+    .help(format!(
+        "an open promotion counts once it is merged; otherwise {otherwise}"
+    ))
 }
 
 impl TaggedManifest {

@@ -14,6 +14,7 @@ use super::{
     },
 };
 use crate::{
+    base::untrusted::shell,
     config::{Config, Image},
     oci::{Revision, registry::resolve::ImageFacts},
 };
@@ -96,7 +97,7 @@ pub(super) fn add_record(
     );
     match &recorded.facts {
         _ if is_one_platform || is_of_other_commit => vec![failure].into(),
-        Ok(Some(facts)) if has_label(config, revision, facts) => {
+        Ok(Some(facts)) if labelled(config, facts).as_ref() == Some(revision) => {
             let detail = format!(
                 "{}; {recorded_digest}, exists, and its label is that of the revision",
                 failure.detail
@@ -104,12 +105,22 @@ pub(super) fn add_record(
             let help = remedies(image, target, recorded);
             vec![Check { detail, ..failure }.help(help)].into()
         }
-        Ok(Some(_)) => {
+        Ok(Some(facts)) => {
             let detail = format!(
                 "{}; {recorded_digest}, exists, but its label is not that of the revision",
                 failure.detail
             );
-            vec![Check { detail, ..failure }].into()
+            let check = Check { detail, ..failure };
+            vec![match labelled(config, facts) {
+                Some(other) => check.help(format!(
+                    "the commit may record the wrong revision; to return to the build of the label: \
+                     repin promote{} --revision {} --allow-older",
+                    config.option,
+                    shell(other.as_str())
+                )),
+                None => check,
+            }]
+            .into()
         }
         Ok(None) => {
             let detail = format!("{}; {recorded_digest}, does not exist", failure.detail);
@@ -154,11 +165,10 @@ pub(super) fn check_bypass(
     })
 }
 
-/// Whether every platform has the label of the revision.
-fn has_label(config: &Config, revision: &Revision, facts: &ImageFacts) -> bool {
-    let pattern = &config.revision.pattern;
-    let label = facts.common_revision(config.revision.field());
-    label.is_some_and(|label| pattern.revision_in_label(label).as_ref() == Ok(revision))
+/// The revision in the label of every platform.
+fn labelled(config: &Config, facts: &ImageFacts) -> Option<Revision> {
+    let label = facts.common_revision(config.revision.field())?;
+    config.revision.pattern.revision_in_label(label).ok()
 }
 
 /// The two ways to roll back to a digest that exists.

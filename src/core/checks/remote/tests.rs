@@ -234,15 +234,28 @@ fn missing_provenance_of_the_pinned_set_warns() {
     let config = config();
     let [revision, other] =
         ["beef", "cafe"].map(|text| config.revision.pattern.revision(text).unwrap());
-    let status = |provenance| check_pinned_provenance(&config, &revision, None, &provenance).status;
+    let none = PinnedRecord::default();
+    let status = |provenance| check_pinned_provenance(&config, &revision, none, &provenance).status;
     assert_eq!(status(Ok(Provenance::Never)), Status::Warn);
-    for (recorded, part) in [
-        (None, "no commit on the promoted branch records"),
-        (Some(&revision), "no commit on the promoted branch records"),
-        (Some(&other), "records these digests as cafe"),
+    let unrecorded = "no commit on the promoted branch records";
+    for (revision_of_pins, has_any, detail, help) in [
+        (None, false, unrecorded, "record the set before"),
+        (None, true, unrecorded, "--allow-older"),
+        (Some(&revision), true, unrecorded, "--allow-older"),
+        (
+            Some(&other),
+            true,
+            "records these digests as cafe",
+            "only as cafe",
+        ),
     ] {
-        let check = check_pinned_provenance(&config, &revision, recorded, &Ok(Provenance::Never));
-        assert!(check.detail.contains(part), "{check:?}");
+        let record = PinnedRecord {
+            revision: revision_of_pins,
+            has_any,
+        };
+        let check = check_pinned_provenance(&config, &revision, record, &Ok(Provenance::Never));
+        assert!(check.detail.contains(detail), "{check:?}");
+        assert!(check.help.as_ref().unwrap().contains(help), "{check:?}");
     }
     assert_eq!(status(Ok(Provenance::Shallow)), Status::Warn);
     assert_eq!(status(Err("no git".to_owned())), Status::Skip);

@@ -123,17 +123,20 @@ pub(super) fn check_remote(
     checks.extend(claims);
     errors.extend(claim_errors);
     let digests = checks::current_digests(config, found);
-    let (provenance, recorded) = match history.promoted() {
-        Ok(history) => (
-            Ok(history.provenance(&revision)),
-            history.revision_of(&digests),
-        ),
-        Err(error) => (Err(error.to_string()), None),
+    let (provenance, record) = match history.promoted() {
+        Ok(history) => {
+            let record = checks::PinnedRecord {
+                revision: history.revision_of(&digests),
+                has_any: (history.entries().iter()).any(|entry| entry.revision.is_some()),
+            };
+            (Ok(history.provenance(&revision)), record)
+        }
+        Err(error) => (Err(error.to_string()), checks::PinnedRecord::default()),
     };
     checks.push(checks::check_pinned_provenance(
         config,
         &revision,
-        recorded,
+        record,
         &provenance,
     ));
     if let Some(trust) = trust {
