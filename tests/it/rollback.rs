@@ -984,9 +984,12 @@ fn shallow_clone_lists_the_sets_that_it_contains() {
         "{listed}"
     );
     world.git(&["clone", "-q", "--depth", "1", &origin, "shallow"]);
-    let ran = world.run_in(&world.path("shallow"), &args, &[]).exits(3);
-    let text = ran.stdout + &ran.stderr;
-    assert!(text.contains("the clone is shallow"), "{text}");
+    for args in [&args[..], &["rollback", "--to", &REV_A[..12]]] {
+        let ran = world.run_in(&world.path("shallow"), args, &[]).exits(3);
+        let text = ran.stdout + &ran.stderr;
+        assert!(text.contains("the clone is shallow"), "{text}");
+        assert!(text.contains("git fetch --unshallow"), "{text}");
+    }
 }
 
 #[test]

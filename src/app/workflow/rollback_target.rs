@@ -370,7 +370,9 @@ fn at_commit<'h>(
 
 /// A text that matches no set: the revision of a build, which was never promoted, or a mistake.
 fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result<String, Errors> {
-    match RequestedRevision::parse(config, text) {
+    let requested = RequestedRevision::parse(config, text);
+    let is_revision = requested.is_ok();
+    match requested {
         Ok(RequestedRevision::OfBuild { .. }) => {}
         // The registry would complete it, and the set would then be refused.
         Ok(RequestedRevision::Abbreviated(..))
@@ -386,13 +388,17 @@ fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result
     } else {
         format!("no set on {branch} has the revision `{text}`")
     };
-    let mut error = Error::input(Code::REVISION_SHAPE, message);
     let similar = Similar::find(&text, history);
-    error.notes = similar.lines();
-    if history.shallow {
-        let note = "this clone is shallow, so older sets are missing";
-        error.notes.push(note.to_owned());
+    let notes = similar.lines();
+    // It may be a set that the clone does not contain.
+    if history.shallow && similar.nearest.is_empty() && is_revision {
+        let message = format!("{message}, but the clone is shallow: older sets are missing");
+        let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+        error.notes = notes;
+        return Err(error.help(git::FETCH_HISTORY).into());
     }
+    let mut error = Error::input(Code::REVISION_SHAPE, message);
+    error.notes = notes;
     let help = if config::nearest_words(&text, &[PREVIOUS], 1).is_empty() {
         similar.help(config)
     } else {
