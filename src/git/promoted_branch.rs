@@ -223,15 +223,19 @@ impl Git {
 
     /// The remote-tracking branch that the checked-out branch is configured to follow.
     pub(crate) fn upstream_of_head(&self) -> Result<Option<Upstream>, GitError> {
-        let format =
-            "--format=%(HEAD)%(upstream) %(push) %(upstream:remotename) %(upstream:remoteref)";
+        let format = "--format=%(HEAD)%(upstream)%00%(push)%00%(upstream:remotename)%00%(upstream:remoteref)";
         let args = [format, BRANCHES];
         let (_, listed) = self.kept_output("for-each-ref", &args, &[])?;
         let listed = String::from_utf8_lossy(&listed);
         let mut checked_out = listed.lines().filter_map(|line| line.strip_prefix('*'));
-        let names = checked_out.next().unwrap_or_default();
-        let [upstream, pushed, remote, branch] = names.split(' ').collect::<Vec<_>>()[..] else {
+        let Some(names) = checked_out.next() else {
             return Ok(None);
+        };
+        let [upstream, pushed, remote, branch] = names.split('\0').collect::<Vec<_>>()[..] else {
+            return Err(GitError::Malformed {
+                command: "for-each-ref",
+                what: "the upstream of a branch",
+            });
         };
         let name = upstream.strip_prefix(REMOTES);
         Ok(name.map(|name| Upstream {

@@ -80,14 +80,20 @@ fn recover_after_a_kill_finds_one_set() {
     );
 }
 
-#[test]
-fn interrupted_apply_is_recovered_before_the_next() {
+/// A world with a run that was killed between two exchanges of files.
+fn interrupted() -> World {
     let renames: Vec<_> = points()
         .into_iter()
         .filter(|point| point.name == "renameat2")
         .collect();
     let world = world();
     strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    world
+}
+
+#[test]
+fn interrupted_apply_is_recovered_before_the_next() {
+    let world = interrupted();
     for args in [&["scan"][..], &["promote", "--revision", REV_B]] {
         let ran = world.run(args).exits(0);
         assert!(ran.stderr.contains("repin recover"), "{}", ran.stderr);
@@ -119,12 +125,7 @@ fn interrupted_apply_is_recovered_before_the_next() {
 
 #[test]
 fn refused_run_reports_that_it_finished_another() {
-    let renames: Vec<_> = points()
-        .into_iter()
-        .filter(|point| point.name == "renameat2")
-        .collect();
-    let world = world();
-    strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    let world = interrupted();
     let ran = world.run(&["promote", "--revision", &"d".repeat(40), "--apply"]);
     let part = "the files of an interrupted run were changed; nothing else was changed";
     let ran = ran.exits(1);
@@ -134,12 +135,7 @@ fn refused_run_reports_that_it_finished_another() {
 
 #[test]
 fn edit_during_an_interruption_is_kept() {
-    let renames: Vec<_> = points()
-        .into_iter()
-        .filter(|point| point.name == "renameat2")
-        .collect();
-    let world = world();
-    strace::inject(&world.command(&APPLY), &[renames[1].inject("signal=KILL")]);
+    let world = interrupted();
     world.write(".github/workflows/b.yml", "edited\n");
     for args in [&APPLY[..], &["recover"]] {
         let ran = world.run(&[args, &["--format", "json"]].concat()).exits(5);

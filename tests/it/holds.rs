@@ -51,7 +51,7 @@ fn passes(world: &World, revision: &str, args: &[&str]) {
 }
 
 #[test]
-fn status_names_a_current_set_that_is_held() {
+fn status_reports_a_held_current_set() {
     let world = rolled_back();
     let problem = "the current set is held";
     let status = world.run(&["status"]).exits(0);

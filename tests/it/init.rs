@@ -747,7 +747,7 @@ fn it_works_without_git_and_for_another_file() {
 }
 
 #[test]
-fn init_below_the_top_names_the_whole_repository() {
+fn init_in_a_subdirectory_reports_the_top() {
     let tree = tree(&[("sub/a.yml", &pin("ghcr.io/acme/app")), ("empty/b.txt", "")]);
     tree.git(&["init", "-q"]);
     let notice = "only the files below";

@@ -195,6 +195,7 @@ fn recorded_digest_needs_the_label_of_its_revision() {
         detail.contains("its label is not that of the revision"),
         "{detail}"
     );
+    assert!(!help(&document).contains("--by-digest"));
     let remedy = format!("repin promote --revision {REV_B} --allow-older");
     assert!(help(&document).ends_with(&remedy), "{document:#}");
     let by_digest = [&TO_A[..], &["--by-digest"]].concat();

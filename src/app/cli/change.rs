@@ -407,7 +407,7 @@ fn conclusion(finished: &RunResult, options: &Options) -> String {
         }
         Effect::Applied if commits(options) => {
             let commit = if is_failed {
-                "the error states what became of the commit"
+                "the error states whether a commit contains them"
             } else {
                 "nothing was committed: HEAD already contains these pins"
             };

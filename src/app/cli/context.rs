@@ -211,7 +211,7 @@ impl Context {
             );
             let help = match config::find(directory) {
                 Some(above) => format!(
-                    "{} is above: omit `--all`, or run repin in its directory",
+                    "{} is in a parent directory: omit `--all`, or run repin there",
                     plain(&above.display().to_string())
                 ),
                 None => "run repin in the repository, add the configuration to git, or write one with `repin init`"

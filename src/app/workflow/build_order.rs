@@ -184,26 +184,24 @@ impl<'o> BuildOrder<'o> {
         }
         let current = checks::current_digests(config, set.found);
         let pinned = tags::ordered_images(config, &current, services).await?;
-        let (mut order, mut label) = (order.clone(), None);
-        let is_same = matches!(order, Order::Same);
-        let is_known = matches!(order, Order::Known(_));
+        let mut order = order.clone();
         // A commit may record the wrong revision for other digests.
-        if is_same
-            || is_known
-            || matches!(&order, Order::Unknown(unknown) if unknown.is_unrecorded())
-        {
-            label = self.label(&config.images, &pinned);
-        }
+        let label = match &order {
+            Order::Unknown(unknown) if !unknown.is_unrecorded() => None,
+            Order::Same | Order::Known(_) | Order::Unknown(_) => {
+                self.label(&config.images, &pinned)
+            }
+        };
         if let Some(label) = &label {
             let by_label = self.of_revisions(revision, label).await?;
-            let counts = match &by_label {
-                _ if is_same => true,
-                by_label if is_known => by_label.is_older(),
+            let counts = match (&order, &by_label) {
+                (Order::Known(_), by_label) => by_label.is_older(),
                 // A revision without a commit is less important than the missing record.
-                Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. }) => {
-                    false
-                }
-                _ => true,
+                (
+                    Order::Unknown(_),
+                    Order::Unknown(UnknownOrder::NoCommit { .. } | UnknownOrder::NoSource { .. }),
+                ) => false,
+                (Order::Same | Order::Unknown(_), _) => true,
             };
             if counts {
                 order = by_label;

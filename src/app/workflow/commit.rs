@@ -63,7 +63,7 @@ impl ReadyCommit<'_> {
         self.files.len()
     }
 
-    /// The command that pushes the checked-out branch to the branch of the same name; `None` without a remote.
+    /// The command that publishes the commit; `None` without a remote.
     pub(super) fn push_command(&self) -> Option<String> {
         push_command(&self.git)
     }
@@ -75,7 +75,8 @@ impl ReadyCommit<'_> {
     }
 }
 
-/// The command that publishes the checked-out branch, whatever `git push` does without arguments; `None` without a remote.
+/// The command that pushes the checked-out branch to its upstream, or to the branch of the same name; `None` without a
+/// remote.
 fn push_command(git: &Git) -> Option<String> {
     if let Ok(Some(upstream)) = git.upstream_of_head() {
         if upstream.is_pushed {

@@ -352,8 +352,7 @@ fn at_commit<'h>(
     let Some(commit) = commit else {
         let message = format!("this clone has no commit `{}`", plain(text));
         if history.shallow {
-            let error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
-            return Err(error.help(git::FETCH_HISTORY).into());
+            return Err(needs_history(message).into());
         }
         return Err(no_set(message, config));
     };
@@ -366,6 +365,11 @@ fn at_commit<'h>(
             Err(no_set(message, config))
         }
     }
+}
+
+/// The error of a text that may refer to a part of the history that the clone lacks.
+fn needs_history(message: String) -> Error {
+    Error::new(Class::Unavailable, Code::UNAVAILABLE, message).help(git::FETCH_HISTORY)
 }
 
 /// A text that matches no set: the revision of a build, which was never promoted, or a mistake.
@@ -393,9 +397,9 @@ fn unrecorded(text: &str, site_history: &SiteHistory, config: &Config) -> Result
     // It may be a set that the clone does not contain.
     if history.shallow && similar.nearest.is_empty() && is_revision {
         let message = format!("{message}, but the clone is shallow: older sets are missing");
-        let mut error = Error::new(Class::Unavailable, Code::UNAVAILABLE, message);
+        let mut error = needs_history(message);
         error.notes = notes;
-        return Err(error.help(git::FETCH_HISTORY).into());
+        return Err(error.into());
     }
     let mut error = Error::input(Code::REVISION_SHAPE, message);
     error.notes = notes;

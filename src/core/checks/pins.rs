@@ -266,7 +266,9 @@ fn check_count(config: &Config, index: usize, found: &FoundPins, has_uncounted: 
                 "removed",
                 "check that `files:` matches every file".to_owned(),
             ),
-            _ => ("added", "remove it or exclude its file".to_owned()),
+            (Ordering::Equal | Ordering::Greater, _) => {
+                ("added", "remove it or exclude its file".to_owned())
+            }
         };
         format!(
             "if a pin was {change} on purpose, set `pins: {}` (`repin{option} init --update` counts again); \

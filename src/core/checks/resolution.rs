@@ -97,7 +97,7 @@ pub(super) fn add_record(
     );
     match &recorded.facts {
         _ if is_one_platform || is_of_other_commit => vec![failure].into(),
-        Ok(Some(facts)) if labelled(config, facts).as_ref() == Some(revision) => {
+        Ok(Some(facts)) if labeled_revision(config, facts).as_ref() == Some(revision) => {
             let detail = format!(
                 "{}; {recorded_digest}, exists, and its label is that of the revision",
                 failure.detail
@@ -111,7 +111,7 @@ pub(super) fn add_record(
                 failure.detail
             );
             let check = Check { detail, ..failure };
-            vec![match labelled(config, facts) {
+            vec![match labeled_revision(config, facts) {
                 Some(other) => check.help(format!(
                     "the commit may record the wrong revision; to return to the build of the label: \
                      repin promote{} --revision {} --allow-older",
@@ -166,7 +166,7 @@ pub(super) fn check_bypass(
 }
 
 /// The revision in the label of every platform.
-fn labelled(config: &Config, facts: &ImageFacts) -> Option<Revision> {
+fn labeled_revision(config: &Config, facts: &ImageFacts) -> Option<Revision> {
     let label = facts.common_revision(config.revision.field())?;
     config.revision.pattern.revision_in_label(label).ok()
 }

@@ -134,8 +134,7 @@ impl ClaimTemplates {
         is_override &= (!revisions.is_empty() || !trailers.is_empty())
             && sets.len() <= 1
             && (rolled_back.is_empty() || !by_title.is_empty());
-        let is_in_trailer = |revision: &Revision| trailers.contains(revision);
-        if revisions.is_empty() || revisions.iter().any(is_in_trailer) {
+        if revisions.is_empty() || revisions.iter().any(|one| trailers.contains(one)) {
             revisions = trailers.into_iter().last().into_iter().collect();
             by_title.retain(|revision| revisions.contains(revision));
         }

@@ -252,9 +252,9 @@ impl Walk<'_> {
         history: &SiteHistory,
     ) -> Result<Option<Order>, Errors> {
         // A job that has a verified set may have no access to the registry, so a known order is not compared with labels.
-        let unknown = |order: &&Order| !matches!(order, Order::Known(_));
-        let Some(open) = history.open_order().filter(unknown) else {
-            return Ok(None);
+        let open = match history.open_order() {
+            None | Some(Order::Known(_)) => return Ok(None),
+            Some(open) => open,
         };
         let set = ResolvedSet {
             config,
