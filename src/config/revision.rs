@@ -11,7 +11,7 @@ use super::{
 };
 use crate::oci::{
     Pattern, Revision, Tag,
-    registry::{RevisionField, RevisionSource},
+    registry::{RevisionField, RevisionSource, resolve::ImageFacts},
 };
 
 block! {
@@ -71,6 +71,12 @@ impl Revisions {
             name: &self.label,
             source: self.from,
         }
+    }
+
+    /// The revision that all platforms of an image state.
+    pub(crate) fn stated_by(&self, facts: &ImageFacts) -> Option<Revision> {
+        let text = facts.common_revision(self.field())?;
+        self.pattern.revision_in_label(text).ok()
     }
 
     /// The tag of a revision; `None` for a pattern with `*`.

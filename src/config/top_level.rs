@@ -28,7 +28,7 @@ use crate::{
     base::{
         error::{Code, Error, Location, SourceText, Span},
         files::{Globs, RelPath},
-        untrusted::plain,
+        untrusted::{plain, shell},
     },
     contents::inventory::Inventory,
     oci::{
@@ -472,6 +472,12 @@ impl Config {
             top.pop();
         }
         top
+    }
+
+    /// The command that returns to a build that no rollback finds.
+    pub fn return_command(&self, revision: &str) -> String {
+        let (option, revision) = (&self.option, shell(revision));
+        format!("repin promote{option} --revision {revision} --allow-older")
     }
 
     /// The branch and the title of an operation.

@@ -177,7 +177,9 @@ fn versions_have_no_commits() {
     let world = world().with_git();
     for (revision, version) in [(REV_A, "1.0.0"), (REV_B, "1.1.0")] {
         for image in ["review", "fix", "base"] {
-            let platform = Platform::new("linux/amd64", version).label("image", image);
+            // Like the tags of git; the tag in the registry has no `v`.
+            let platform =
+                Platform::new("linux/amd64", &format!("v{version}")).label("image", image);
             world.layout(image).untag(revision);
             world.layout(image).image(version, &both(platform));
         }
@@ -191,6 +193,7 @@ fn versions_have_no_commits() {
         .run(&[&apply[..], &["--allow-older"]].concat())
         .exits(0);
     let document = diff(&world, &["--revision", "1.1.0"]);
+    assert_eq!(document["from"]["revision"], "1.0.0", "by its labels");
     assert_eq!(
         reasons(&document),
         ["commits are listed only between revisions that are commit ids"]

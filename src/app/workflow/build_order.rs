@@ -245,21 +245,16 @@ impl<'o> BuildOrder<'o> {
         images: &[Image],
         pinned: &[Option<ImageFacts>],
     ) -> Option<Revision> {
-        let mut labels = Vec::new();
+        let mut stated = Vec::new();
         for (image, facts) in images.iter().zip(pinned) {
             if image.pins > 0 {
-                labels.push(
-                    facts
-                        .as_ref()?
-                        .common_revision(self.config.revision.field())?,
-                );
+                stated.push(self.config.revision.stated_by(facts.as_ref()?)?);
             }
         }
-        labels.dedup();
-        match labels.as_slice() {
-            [label] => self.config.revision.pattern.revision_in_label(label).ok(),
-            _ => None,
-        }
+        stated.dedup();
+        <[Revision; 1]>::try_from(stated)
+            .ok()
+            .map(|[revision]| revision)
     }
 
     /// The age of another revision of the set relative to `revision`.

@@ -174,10 +174,10 @@ fn recorded_revision<'h>(
             "`{}` is the set of commit {commit} ({date}), which has no recorded revision",
             plain(text)
         );
-        let option = &config.option;
         let help = format!(
-            "choose a set with a revision: `repin rollback{option}` lists them; `repin promote{option} --revision REVISION \
-             --allow-older` returns to a build"
+            "choose a set with a revision: `repin rollback{}` lists them; `{}` returns to a build",
+            config.option,
+            config.return_command("REVISION")
         );
         return Err(Error::input(Code::REVISION_SHAPE, message)
             .help(help)
@@ -282,9 +282,10 @@ fn refuse_replaced(
         "the set before the current one is unknown: newer sets than {} are not on the first-parent line of {branch}",
         described(selected)
     );
-    let option = &config.option;
     let help = format!(
-        "choose a set by its revision: `repin rollback{option}` lists those of the line, and `repin promote{option} --revision REVISION --allow-older` returns to another one"
+        "choose a set by its revision: `repin rollback{}` lists those of the line, and `{}` returns to another one",
+        config.option,
+        config.return_command("REVISION")
     );
     let mut error = Error::input(Code::REVISION_SHAPE, message).help(help);
     error.notes.extend(replaced.iter().map(described_replaced));
@@ -527,10 +528,8 @@ pub(super) fn with_similar_sets(
         let mut replaced = replaced.filter(|set| set.entry.revision.as_ref() == Some(revision));
         if let Some(set) = replaced.next() {
             let set = described_replaced(&set);
-            let line = format!(
-                "{set}; `repin promote{} --revision {revision} --allow-older` returns to it",
-                config.option
-            );
+            let command = config.return_command(revision.as_str());
+            let line = format!("{set}; `{command}` returns to it");
             lines.insert(0, line);
         }
         let failed = stopped.checks.iter_mut();

@@ -147,8 +147,7 @@ async fn labeled_tag(
 ) -> Result<Option<Tag>, Error> {
     let facts = resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await?;
     Ok(facts.and_then(|facts| {
-        let label = facts.common_revision(config.revision.field())?;
-        let revision = config.revision.pattern.revision_in_label(label).ok()?;
+        let revision = config.revision.stated_by(&facts)?;
         config.revision.exact_tag(&revision)
     }))
 }

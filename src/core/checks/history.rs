@@ -489,7 +489,7 @@ pub(super) fn check_provenance(
             let detail = format!("commit {commit} promoted the set");
             let mut checks = vec![title(Status::Pass, detail)];
             let gaps = gaps.iter();
-            checks.extend(gaps.map(|gap| check_gap(&commit, gap, revision, &config.option)));
+            checks.extend(gaps.map(|gap| check_gap(&commit, gap, revision, config)));
             checks
         }
         (Provenance::Shallow, Extent::Clone) => {
@@ -506,8 +506,7 @@ pub(super) fn check_provenance(
 }
 
 /// The failure that the commit of a promotion does not pin a whole set.
-/// `option`: the one that selects the configuration, with a space before it.
-fn check_gap(commit: &str, gap: &Gap, revision: &Revision, option: &str) -> Check {
+fn check_gap(commit: &str, gap: &Gap, revision: &Revision, config: &Config) -> Check {
     let fail = |detail| Check::new(Code::PROVENANCE_CONTENT, Status::Fail, detail);
     let cause = format!("commit {commit} does not pin the whole set");
     match gap {
@@ -516,8 +515,9 @@ fn check_gap(commit: &str, gap: &Gap, revision: &Revision, option: &str) -> Chec
                 format!("commit {commit} does not pin `{image}`, which the current set contains");
             // The image was added later, and may have a build of that revision.
             let help = format!(
-                "roll back to a set that pins every image of the current configuration; `repin promote{option} --revision \
-                 {revision} --allow-older` returns to the build of this revision, if every image has one"
+                "roll back to a set that pins every image of the current configuration; `{}` returns to the build of this \
+                 revision, if every image has one",
+                config.return_command(revision.as_str())
             );
             fail(detail).image(image).cause(cause).help(help)
         }

@@ -370,8 +370,8 @@ pub(crate) fn check_pinned_provenance(
 fn unrecorded(config: &Config, revision: &Revision, record: PinnedRecord<'_>) -> Check {
     let warning = |detail| Check::new(Code::PROVENANCE_TITLE, Status::Warn, detail);
     let return_to_it = format!(
-        "to return to it later: repin promote{} --revision {revision} --allow-older",
-        config.option
+        "to return to it later: {}",
+        config.return_command(revision.as_str())
     );
     if let Some(recorded) = record.revision.filter(|recorded| *recorded != revision) {
         return warning(format!(

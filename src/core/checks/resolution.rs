@@ -14,9 +14,8 @@ use super::{
     },
 };
 use crate::{
-    base::untrusted::shell,
     config::{Config, Image},
-    oci::{Revision, registry::resolve::ImageFacts},
+    oci::Revision,
 };
 
 /// Checks the resolved image of a tag.
@@ -97,7 +96,7 @@ pub(super) fn add_record(
     );
     match &recorded.facts {
         _ if is_one_platform || is_of_other_commit => vec![failure].into(),
-        Ok(Some(facts)) if labeled_revision(config, facts).as_ref() == Some(revision) => {
+        Ok(Some(facts)) if config.revision.stated_by(facts).as_ref() == Some(revision) => {
             let detail = format!(
                 "{}; {recorded_digest}, exists, and its label is that of the revision",
                 failure.detail
@@ -111,12 +110,10 @@ pub(super) fn add_record(
                 failure.detail
             );
             let check = Check { detail, ..failure };
-            vec![match labeled_revision(config, facts) {
+            vec![match config.revision.stated_by(facts) {
                 Some(other) => check.help(format!(
-                    "the commit may record the wrong revision; to return to the build of the label: \
-                     repin promote{} --revision {} --allow-older",
-                    config.option,
-                    shell(other.as_str())
+                    "the commit may record the wrong revision; to return to the build of the label: {}",
+                    config.return_command(other.as_str())
                 )),
                 None => check,
             }]
@@ -163,12 +160,6 @@ pub(super) fn check_bypass(
         help: None,
         ..failure
     })
-}
-
-/// The revision in the label of every platform.
-fn labeled_revision(config: &Config, facts: &ImageFacts) -> Option<Revision> {
-    let label = facts.common_revision(config.revision.field())?;
-    config.revision.pattern.revision_in_label(label).ok()
 }
 
 /// The two ways to roll back to a digest that exists.

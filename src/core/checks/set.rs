@@ -104,9 +104,9 @@ impl Expected {
         match self {
             Self::HandedOver(_) => format!("hand over the digest of the index: {index}"),
             Self::Pinned(_) => format!(
-                "the tag was not moved, so leave it; to deploy every platform, promote the index: repin promote{} \
-                 --revision REV --allow-older; to return to the one platform, add `--by-digest`",
-                config.option
+                "the tag was not moved, so leave it; to deploy every platform, promote the index: {}; to return to the \
+                 one platform, add `--by-digest`",
+                config.return_command("REV")
             ),
         }
     }

@@ -369,10 +369,8 @@ fn common_label<'s>(set: &'s ComparedSet, selected: &[bool], name: &str) -> Opti
 /// The revision that the labels of all images state.
 fn revision_label(config: &Config, set: &ComparedSet, selected: &[bool]) -> Option<String> {
     let mut images = read_images(set, selected)?.into_iter();
-    let label = images.next()?.common_revision(config.revision.field())?;
-    if !images.all(|image| image.common_revision(config.revision.field()) == Some(label)) {
-        return None;
-    }
-    let revision = config.revision.pattern.revision(label).ok()?;
-    Some(revision.to_string())
+    let revision = config.revision.stated_by(images.next()?)?;
+    images
+        .all(|image| config.revision.stated_by(image).as_ref() == Some(&revision))
+        .then(|| revision.to_string())
 }

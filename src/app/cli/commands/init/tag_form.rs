@@ -138,9 +138,7 @@ pub(super) fn common_label(
         for (image, source) in sources.iter().enumerate() {
             for digest in found.digests_of(image) {
                 let facts = remote::pinned_image(source, digest).await?;
-                let label = facts.common_revision(config.revision.field());
-                let pattern = &config.revision.pattern;
-                let revision = label.and_then(|label| pattern.revision_in_label(label).ok());
+                let revision = config.revision.stated_by(&facts);
                 let revision = revision.map(|revision| revision.to_string());
                 if revision.is_none() || common.is_some() && common != revision {
                     return Ok(None);
@@ -239,11 +237,9 @@ async fn revision_of(
     config: &Config,
 ) -> Result<Option<Revision>, Error> {
     let facts = remote::pinned_image(source, digest).await?;
-    let label = facts.common_revision(config.revision.field());
-    let revision = label.and_then(|label| config.revision.pattern.revision_in_label(label).ok());
-    let revision = revision.filter(|revision| {
+    let stated = config.revision.stated_by(&facts);
+    Ok(stated.filter(|revision| {
         let pattern = config.revision.tag.tag(revision);
         pattern.is_ok_and(|pattern| pattern.matches(tag))
-    });
-    Ok(revision)
+    }))
 }
