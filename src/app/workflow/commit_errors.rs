@@ -36,9 +36,9 @@ pub(super) fn restored(reason: &str) -> Errors {
 pub(super) fn obstructed(obstacle: CommitObstacle) -> Errors {
     Errors::from(match obstacle {
         CommitObstacle::Differ(paths) => {
-            let notes = paths
-                .iter()
-                .map(|path| format!("{path}: not a regular file of HEAD with the same mode"));
+            let notes = paths.iter().map(|path| {
+                format!("{path}: unmerged, or not a regular file of HEAD with the same mode")
+            });
             return not_whole(notes.collect());
         }
         CommitObstacle::Hidden(paths) => {
