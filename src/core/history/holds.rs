@@ -22,7 +22,7 @@ mod head;
 use std::{
     cell::OnceCell,
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
 };
 
 use super::{
@@ -67,8 +67,8 @@ pub(super) struct SetHolds {
 #[derive(Debug, Clone)]
 struct State {
     digests: Vec<Digest>,
-    /// Whether all pins of the image were read, and agreed.
-    is_agreed: bool,
+    /// Whether the configuration of the commit was read.
+    is_read: bool,
     commit: usize,
 }
 
@@ -120,58 +120,13 @@ pub(super) fn find_holds(
 
 impl Fold for HoldFold<'_> {
     fn visit(&mut self, commit: usize) {
-        let points = self.points;
-        let point = &points[commit];
+        let point = &self.points[commit];
         // After the removal of the configuration, its files may belong to another set.
-        if point.config == ConfigState::Removed {
-            return;
-        }
-        let Some(pinned) = &point.slots else {
-            for (slot, digest) in &point.partial_pins {
-                self.push(*slot, vec![*digest], false, commit);
+        if point.config != ConfigState::Removed {
+            match &point.slots {
+                Some(pinned) => self.visit_pins(commit, pinned),
+                None => self.visit_partial_pins(commit),
             }
-            return;
-        };
-        let parent = self.graph.first_parent(commit);
-        let can_undo = self.is_recorded(commit) && !point.is_override();
-        let continued = self.continue_vanished(pinned, parent);
-        let replaced = pulls::replaced(self.graph, points, commit);
-        let mut returned = Vec::new();
-        for (slot, digests) in pinned.0.iter().enumerate() {
-            let last = self.slots.get(slot).and_then(|states| states.last());
-            let is_agreed = digests.len() == 1;
-            let is_same =
-                last.is_some_and(|last| last.is_agreed == is_agreed && last.digests == *digests);
-            if digests.is_empty() || is_same {
-                continue;
-            }
-            if self.had(slot, digests) {
-                returned.push(digests);
-            }
-            // The files may have changed while no configuration showed this image, under any name.
-            let is_back = parent.is_some_and(|parent| !points[parent].shows(slot))
-                && !continued.contains(&slot);
-            if can_undo && (point.has_changed_files || is_back) {
-                self.undo_since(slot, pinned, commit, &|_| true);
-            }
-            let pulled = pulls::digests(self.graph, points, &replaced, slot, digests);
-            if pulled.is_empty() {
-                self.push(slot, digests.clone(), is_agreed, commit);
-            }
-            for (digests, commit) in pulled {
-                self.push(slot, digests.clone(), digests.len() == 1, commit);
-            }
-        }
-        let digests = if point.claims.is_override {
-            pinned.0.iter().flatten().copied().collect()
-        } else if !point.claims.rolled_back.is_empty() {
-            returned.retain(|digests| self.was_promoted_as(digests, commit));
-            returned.into_iter().flatten().copied().collect()
-        } else {
-            Vec::new()
-        };
-        if !digests.is_empty() {
-            self.holds.releases.push(Release { digests, commit });
         }
         for merge in self.merges.get(&commit).cloned().unwrap_or_default() {
             self.compare_with_merge(merge, commit);
@@ -195,6 +150,61 @@ impl Fold for HoldFold<'_> {
 }
 
 impl HoldFold<'_> {
+    /// A commit whose configuration was not read: every digest that it pins counts as used before.
+    fn visit_partial_pins(&mut self, commit: usize) {
+        let mut slots: BTreeMap<usize, BTreeSet<Digest>> = BTreeMap::new();
+        for (slot, digest) in &self.points[commit].partial_pins {
+            slots.entry(*slot).or_default().insert(*digest);
+        }
+        for (slot, digests) in slots {
+            self.push(slot, digests.into_iter().collect(), false, commit);
+        }
+    }
+
+    fn visit_pins(&mut self, commit: usize, pinned: &Set) {
+        let points = self.points;
+        let point = &points[commit];
+        let parent = self.graph.first_parent(commit);
+        let can_undo = self.is_recorded(commit) && !point.is_override();
+        let continued = self.continue_vanished(pinned, parent);
+        let replaced = pulls::replaced(self.graph, points, commit);
+        let mut returned = Vec::new();
+        for (slot, digests) in pinned.0.iter().enumerate() {
+            let last = self.slots.get(slot).and_then(|states| states.last());
+            let is_same = last.is_some_and(|last| last.is_read && last.digests == *digests);
+            if digests.is_empty() || is_same {
+                continue;
+            }
+            if self.had(slot, digests) {
+                returned.push(digests);
+            }
+            // The files may have changed while no configuration showed this image, under any name.
+            let is_back = parent.is_some_and(|parent| !points[parent].shows(slot))
+                && !continued.contains(&slot);
+            if can_undo && (point.has_changed_files || is_back) {
+                self.undo_since(slot, pinned, commit, parent, &|_| true);
+            }
+            let pulled = pulls::digests(self.graph, points, &replaced, slot, digests);
+            if pulled.is_empty() {
+                self.push(slot, digests.clone(), true, commit);
+            }
+            for (digests, commit) in pulled {
+                self.push(slot, digests.clone(), true, commit);
+            }
+        }
+        let digests = if point.claims.is_override {
+            pinned.0.iter().flatten().copied().collect()
+        } else if !point.claims.rolled_back.is_empty() {
+            returned.retain(|digests| self.was_promoted_as(digests, commit));
+            returned.into_iter().flatten().copied().collect()
+        } else {
+            Vec::new()
+        };
+        if !digests.is_empty() {
+            self.holds.releases.push(Release { digests, commit });
+        }
+    }
+
     /// Whether this commit or one before records the set.
     fn is_recorded(&self, commit: usize) -> bool {
         self.recorded
@@ -255,32 +265,50 @@ impl HoldFold<'_> {
         continued
     }
 
-    /// Records the digests that a slot had since it last had the pinned one, if it had that before.
-    /// `counts`: whether the state of a commit counts.
+    /// Records the digests that a slot had since it last had the pinned ones, if it had those before. `parent`: the one
+    /// with the newer digests. `counts`: whether the state of a commit counts.
     fn undo_since(
         &mut self,
         slot: usize,
         pinned: &Set,
         commit: usize,
+        parent: Option<usize>,
         counts: &dyn Fn(usize) -> bool,
     ) {
-        let Some(digests) = pinned.0.get(slot).filter(|digests| digests.len() == 1) else {
+        let Some(digests) = pinned.0.get(slot).filter(|digests| !digests.is_empty()) else {
             return;
         };
-        let states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
-        let is_pinned = |state: &State| state.is_agreed && state.digests == *digests;
-        let Some(last) = states.iter().rposition(is_pinned) else {
+        let mut states = self.slots.get(slot).map_or(&[][..], Vec::as_slice);
+        // A commit that was not read may have been the one that returned to these digests.
+        while let [earlier @ .., last] = states
+            && !last.is_read
+            && last.digests == *digests
+        {
+            states = earlier;
+        }
+        let mut before = states.iter();
+        let Some(last) = before.rposition(|state| state.digests == *digests) else {
             return;
+        };
+        let had = |commit: Option<usize>, slot: usize, digest: &Digest| {
+            let pinned = commit.and_then(|commit| self.points[commit].slots.as_ref());
+            pinned.is_some_and(|pinned| pinned.pins(slot, digest))
+        };
+        let returned_to = Some(states[last].commit);
+        // Another image that keeps a digest from before the return, or that takes it over, proves that it is wanted.
+        let is_wanted = |digest: &Digest| {
+            let mut slots = pinned.0.iter().enumerate();
+            slots.any(|(other, digests)| {
+                let is_kept = || had(returned_to, other, digest) || !had(parent, other, digest);
+                digests.contains(digest) && (other == slot || is_kept())
+            })
         };
         let images = &self.points[commit].images;
         let image = images.get(&slot).map(|image| image.name.clone());
         let image = image.unwrap_or_default();
-        for state in states[last + 1..]
-            .iter()
-            .filter(|state| counts(state.commit))
-        {
+        for state in &states[last + 1..] {
             for digest in &state.digests {
-                if !pinned.0.iter().flatten().any(|other| other == digest) {
+                if counts(state.commit) && !is_wanted(digest) {
                     self.holds.undone.push(UndoneDigest {
                         digest: *digest,
                         image: image.clone(),
@@ -308,15 +336,15 @@ impl HoldFold<'_> {
         };
         self.continue_vanished(pinned, Some(parent));
         for slot in 0..self.slots.len() {
-            self.undo_since(slot, pinned, merge, &is_merged);
+            self.undo_since(slot, pinned, merge, Some(parent), &is_merged);
         }
     }
 
-    fn push(&mut self, slot: usize, digests: Vec<Digest>, is_agreed: bool, commit: usize) {
+    fn push(&mut self, slot: usize, digests: Vec<Digest>, is_read: bool, commit: usize) {
         self.grow(slot);
         self.slots[slot].push(State {
             digests,
-            is_agreed,
+            is_read,
             commit,
         });
         self.changes.push(HoldUndo::State(slot));

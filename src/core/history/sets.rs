@@ -49,6 +49,12 @@ impl Set {
         self.0.get(image).is_some_and(|digests| !digests.is_empty())
     }
 
+    /// Whether an image or a slot is pinned to a digest.
+    pub(super) fn pins(&self, image: usize, digest: &Digest) -> bool {
+        let digests = self.0.get(image);
+        digests.is_some_and(|digests| digests.contains(digest))
+    }
+
     /// Whether the pins of some image disagree.
     pub(super) fn is_mixed(&self) -> bool {
         self.0.iter().any(|digests| digests.len() > 1)

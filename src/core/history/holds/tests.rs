@@ -53,8 +53,14 @@ fn return_to_earlier_digests_undoes_those_between() {
         (&["a@A", "b@B", "a,b", "a"], "b"),
         (&["a@A", "b@B", "b,c", "b"], "c"),
         (&["a@A", "b@B", "a,b"], "-"),
+        // A return to pins that disagree.
+        (&["a,b@A", "c@C", "a,b"], "c"),
+        (&["a,b@A", "b@B", "a,b"], "-"),
         // Digests of a commit that cannot be read completely.
         (&["a@A", "?b", "a@A"], "b"),
+        (&["a@A", "?b", "?c", "c@C", "b"], "c"),
+        (&["a@A", "b@B", "?a", "a"], "b"),
+        (&["a@A", "?a,b", "b@B"], "-"),
     ] {
         assert_eq!(held(&history(commits)), expected, "{commits:?}");
     }
@@ -68,6 +74,8 @@ fn only_returned_images_are_held() {
         (&["a x@A", "b x@B", "b y@C", "a x"], "b y"),
         // The next build shares an image with the undone one, and replaces the older digest.
         (&["a x!A", "b y!B", "a x", "c y!C"], "b xy"),
+        // The other image keeps the same digest.
+        (&["a x@A", "b b@B", "a b"], "b -"),
     ] {
         assert_eq!(held(&history(commits)), expected, "{commits:?}");
     }
@@ -211,6 +219,29 @@ fn commits_after_the_removal_of_the_configuration_do_not_count() {
     };
     assert_eq!(merge(ConfigState::Removed), "-");
     assert_eq!(merge(ConfigState::NotAdded), "b");
+}
+
+#[test]
+fn merged_line_counts_whatever_its_last_commit_is() {
+    let held_with = |last: &str, config| {
+        let commits: [(&str, &[usize]); 5] = [
+            ("a@A", &[]),
+            ("b@B", &[0]),
+            (last, &[1]),
+            ("a", &[0]),
+            ("a", &[3, 2]),
+        ];
+        let texts = commits.map(|(text, _)| text);
+        let mut facts = facts_of(&texts, merged_graph(&commits), ".", false);
+        facts.points[2].config = config;
+        held(&from_facts(facts, "."))
+    };
+    let added = ConfigState::NotAdded;
+    assert_eq!(
+        ["b", "-", "?", "?b"].map(|last| held_with(last, added)),
+        ["b"; 4]
+    );
+    assert_eq!(held_with("-", ConfigState::Removed), "b");
 }
 
 #[test]

@@ -650,7 +650,7 @@ impl<'h> Branch<'h> {
                         .released
                         .extend(digests.iter().map(|bytes| (*bytes, commit)));
                 }
-                if is_override || position < Some(recorded) || digests.len() != 1 {
+                if is_override || position < Some(recorded) {
                     continue;
                 }
                 let mut newer: Vec<&Bytes> = Vec::new();
@@ -663,7 +663,6 @@ impl<'h> Branch<'h> {
                 }
                 let others = parents.get(1..).into_iter().flatten();
                 let pasts: Vec<_> = others
-                    .filter(|other| !self.is_removed(set, **other))
                     .map(|other| self.past(set, Some(*other), *image))
                     .collect();
                 for past in &pasts {
