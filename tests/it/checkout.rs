@@ -1119,6 +1119,24 @@ fn unreadable_commit_never_hides_a_rollback() {
 }
 
 #[test]
+fn previous_set_before_an_unreadable_commit_is_refused() {
+    let (world, commit) = unreadable(|world| {
+        world.pin(REV_A);
+        world.commit("images: back to what worked");
+        world.pin(REV_C);
+        world.commit("images: the next build");
+    });
+    let previous = ["rollback", "--to", "previous"];
+    let refused = world.run(&previous).exits(2);
+    let unread = format!("cannot read commit {}", &commit[..10]);
+    assert!(refused.stderr.contains(&unread), "{}", refused.stderr);
+    assert!(refused.stderr.contains(REV_B), "{}", refused.stderr);
+    // A later set ends the doubt.
+    set(&world, REV_A, &title(REV_A));
+    world.run(&previous).exits(0);
+}
+
+#[test]
 fn later_set_resolves_an_unreadable_commit() {
     let (world, _) = unreadable(|_| {});
     world.run(&["promote", "--revision", REV_C]).exits(1);

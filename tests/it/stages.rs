@@ -1164,6 +1164,67 @@ fn newest_set_that_passed_its_stages_is_promoted() {
 }
 
 #[test]
+fn rollback_in_the_stage_makes_no_set_newer() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 150);
+    pipeline.promoted(STAGING, REV_C, 120);
+    pipeline.promoted(PROD, REV_C, 90);
+    pipeline.rolled_back(STAGING, REV_B, 60);
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(0);
+    assert_eq!(ran.json()["changed"], false, "{}", ran.stdout);
+}
+
+#[test]
+fn rollback_of_an_image_in_the_stage_is_refused() {
+    let pipeline = Pipeline::new(AFTER_A_DAY);
+    pipeline.promoted(STAGING, REV_B, 100);
+    let pins = "envs/staging/app.yml";
+    let [newer, older] = [REV_B, REV_A].map(|revision| pipeline.world.digest("fix", revision));
+    let text = pipeline.world.read(pins).replace(&newer, &older);
+    pipeline.world.write(pins, text);
+    let commit = pipeline.commit("images: fix is back", 50);
+    let refused = pipeline.is_refused("stage_held");
+    let expected = format!(
+        "`fix` of the set was rolled back there by commit {}",
+        &commit[..10]
+    );
+    assert!(refused.contains(&expected), "{refused}");
+    let ran = pipeline.run(&["promote", "--revision", "newest"]).exits(0);
+    assert_eq!(ran.json()["changed"], false, "{}", ran.stdout);
+    // Also after a newer set, until it is current there again.
+    pipeline.promoted(STAGING, REV_C, 40);
+    pipeline.is_refused("stage_held");
+    pipeline.promoted(STAGING, REV_B, 20);
+    pipeline.is_refused("stage_soak");
+}
+
+#[test]
+fn newest_set_of_a_stage_is_merged() {
+    let mut pipeline = Pipeline::new(AFTER_A_DAY);
+    for set in [STAGING, PROD] {
+        let text = pipeline.world.read(set).replace("[a-c]", "[0-9a-f]");
+        pipeline.world.write(set, text);
+    }
+    pipeline.commit("chore: commits as revisions", 190);
+    pipeline.git(&["checkout", "-q", "-b", "topic"]);
+    let args = ["commit", "-q", "--allow-empty", "-m", "feature"];
+    world::git_at(pipeline.world.root(), &args, &ago(150));
+    let feature: &str = pipeline.git(&["rev-parse", "HEAD"]).leak();
+    pipeline.git(&["push", "-q", "origin", "topic"]);
+    pipeline.git(&["checkout", "-q", "main"]);
+    pipeline.world.build(feature);
+    pipeline.promoted(STAGING, feature, 100);
+    let newest = || pipeline.run(&["promote", "--revision", "newest"]).exits(0);
+    let ran = newest();
+    assert_eq!(ran.json()["changed"], false, "{}", ran.stdout);
+    let note = format!("not selected, because it is not merged: {feature}");
+    assert!(ran.stderr.contains(&note), "{}", ran.stderr);
+    pipeline.git(&["merge", "-q", "--no-ff", "-m", "merge", "topic"]);
+    pipeline.git(&["push", "-q", "origin", "main"]);
+    assert_eq!(newest().json()["revision"], *feature);
+}
+
+#[test]
 fn newest_set_that_waits_is_reported() {
     let pipeline = Pipeline::new(AFTER_A_DAY);
     pipeline.promoted(STAGING, REV_B, 10);

@@ -217,6 +217,10 @@ impl Skipped {
         self.held.push(plain(revision.as_str()));
     }
 
+    pub(super) fn add_unmerged(&mut self, revision: &Revision) {
+        self.unmerged.push(plain(revision.as_str()));
+    }
+
     pub(super) fn add_prerelease(&mut self, revision: &Revision) {
         self.prereleases.push(plain(revision.as_str()));
     }

@@ -20,9 +20,12 @@ use crate::{
     config::{Config, Operation},
     core::{
         checks::{self, Overrides, Status, Target, resolved_digests},
-        history::{Digests, History, KnownOrder, Order, UnknownOrder},
+        history::{
+            Digests, History, KnownOrder, Membership, Order, UnknownMembership, UnknownOrder,
+        },
         pins::FoundPins,
     },
+    git::Git,
     oci::Revision,
 };
 
@@ -78,6 +81,7 @@ fn newest_staged(
         candidates: &candidates,
         proposals: &proposals,
         known,
+        clone: history.clone_of_set(),
         pinned: &pinned,
         found: &found,
         config,
@@ -147,15 +151,10 @@ fn select(
     overrides: Overrides,
 ) -> Result<Selection, Errors> {
     let mut selection = Selection::default();
-    let is_current = |candidate: &StagedSet| {
-        let mut digests = candidate.digests.iter();
-        digests.all(|(name, digest)| age.pinned.get(name) == Some(digest))
-    };
-    let has_current = age.candidates.iter().any(is_current);
     let current = age.known.and_then(|known| known.revision_of(age.pinned));
     for (index, candidate) in age.candidates.iter().enumerate() {
         // The sets after the current one are older in the stage.
-        if is_current(candidate) {
+        if age.is_current(candidate) {
             break;
         }
         let Some(of_stage) = &candidate.revision else {
@@ -175,11 +174,9 @@ fn select(
             continue;
         }
         let mut unknown_order = None;
-        match age.relative_to_current(revision)? {
+        match age.relative_to_current(candidate, revision)? {
             Age::Older => continue,
             Age::Newer => {}
-            // The stage shows the order.
-            Age::Unknown(_) if has_current => {}
             Age::Unknown(reason) => unknown_order = Some(reason),
         }
         if let Some(known) = age.known
@@ -194,6 +191,10 @@ fn select(
             Age::Older => continue,
             Age::Newer => {}
             Age::Unknown(reason) => unknown_order = Some(reason),
+        }
+        if age.is_unmerged(revision, overrides.older)? {
+            selection.skipped.add_unmerged(revision);
+            continue;
         }
         if !overrides.unstaged
             && let Some((reason, is_held)) = refusal(stages, &candidate.digests, age.services)?
@@ -301,6 +302,8 @@ struct AgeOfCandidates<'a> {
     candidates: &'a [StagedSet],
     proposals: &'a [PullRequestOfSet],
     known: Option<&'a History>,
+    /// The clone with its history, if there is one.
+    clone: Option<(&'a Git, &'a History)>,
     /// The digests of the current set.
     pinned: &'a Digests,
     found: &'a FoundPins,
@@ -309,9 +312,41 @@ struct AgeOfCandidates<'a> {
 }
 
 impl AgeOfCandidates<'_> {
-    /// The age of a candidate relative to the current set, by the order of its explicit revision; the same set is not
-    /// newer.
-    fn relative_to_current(&self, revision: &Revision) -> Result<Age, Errors> {
+    /// Whether the branch that counts does not contain the commit of a candidate. `may_be_unknown`: a source that
+    /// cannot be read is no error.
+    fn is_unmerged(&self, revision: &Revision, may_be_unknown: bool) -> Result<bool, Errors> {
+        let others = self
+            .candidates
+            .iter()
+            .filter_map(|one| one.revision.as_ref());
+        let related: Vec<_> = others.map(Revision::as_str).collect();
+        let membership = self.order.membership(self.clone, revision, &related);
+        match self
+            .services
+            .wait(membership, "reading the branch of builds")?
+        {
+            Membership::Unmerged { .. } => Ok(true),
+            Membership::Unknown(UnknownMembership::SourceUnavailable(errors))
+                if !may_be_unknown =>
+            {
+                Err(errors)
+            }
+            Membership::Merged | Membership::Unknown(_) => Ok(false),
+        }
+    }
+
+    fn is_current(&self, candidate: &StagedSet) -> bool {
+        let mut digests = candidate.digests.iter();
+        digests.all(|(name, digest)| self.pinned.get(name) == Some(digest))
+    }
+
+    /// The age of a candidate relative to the current set, by the order of its explicit revision, or else by their first
+    /// use in the stage: a rollback there makes no set newer. The same set is not newer.
+    fn relative_to_current(
+        &self,
+        candidate: &StagedSet,
+        revision: &Revision,
+    ) -> Result<Age, Errors> {
         let mut order = if let Some(known) = self.known {
             let order = self.order.of_set(known, revision, self.pinned);
             self.services.wait_for_order(order)?
@@ -327,9 +362,16 @@ impl AgeOfCandidates<'_> {
         Ok(match order {
             Order::Same | Order::Known(KnownOrder { is_older: true, .. }) => Age::Older,
             Order::Known(_) => Age::Newer,
-            Order::Unknown(unknown) => Age::Unknown(format!(
-                "neither commits, the stage nor the images show its order: {unknown}"
-            )),
+            Order::Unknown(unknown) => {
+                let mut candidates = self.candidates.iter();
+                match candidates.find(|current| self.is_current(current)) {
+                    Some(current) if candidate.first_use > current.first_use => Age::Older,
+                    Some(_) => Age::Newer,
+                    None => Age::Unknown(format!(
+                        "neither commits, the stage nor the images show its order: {unknown}"
+                    )),
+                }
+            }
         })
     }
 

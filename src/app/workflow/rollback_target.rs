@@ -118,6 +118,7 @@ pub(super) fn revision(
         selection.check_current(history, config)?;
         let (selected, skipped) = previous(&site_history, config)?;
         refuse_replaced(selected, history, config)?;
+        refuse_unread(selected, history, config)?;
         services.warn_of_held(skipped.into_iter().map(described).collect());
         if let Some(current) = history.current()
             && current.kind == Kind::Rollback
@@ -282,14 +283,38 @@ fn refuse_replaced(
         "the set before the current one is unknown: newer sets than {} are not on the first-parent line of {branch}",
         described(selected)
     );
-    let help = format!(
+    let mut error = Error::input(Code::REVISION_SHAPE, message).help(by_revision(config));
+    error.notes.extend(replaced.iter().map(described_replaced));
+    Err(error.into())
+}
+
+/// Refuses a previous set that a commit with unknown content may have rolled back.
+fn refuse_unread(
+    selected: &HistoryEntry,
+    history: &History,
+    config: &Config,
+) -> Result<(), Errors> {
+    let Some(unreadable) = history.blind_spot_since(selected) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the set before the current one is unknown: cannot read commit {} ({}), which may have rolled back {}: {}",
+        unreadable.commit.short(),
+        to_minute(&unreadable.date),
+        described(selected),
+        plain(&unreadable.reason())
+    );
+    Err(Error::input(Code::REVISION_SHAPE, message)
+        .help(by_revision(config))
+        .into())
+}
+
+fn by_revision(config: &Config) -> String {
+    format!(
         "choose a set by its revision: `repin rollback{}` lists those of the line, and `{}` returns to another one",
         config.option,
         config.return_command("REVISION")
-    );
-    let mut error = Error::input(Code::REVISION_SHAPE, message).help(help);
-    error.notes.extend(replaced.iter().map(described_replaced));
-    Err(error.into())
+    )
 }
 
 /// A set that a merge by `git pull` replaced.

@@ -41,6 +41,8 @@ pub(crate) struct StagedSet {
     pub pattern: String,
     /// The digests of the common images, by their names here.
     pub digests: Digests,
+    /// The number of the entry that made the set current for the first time; the newest entry has the smallest one.
+    pub first_use: usize,
 }
 
 /// The stages that a set has not passed.
@@ -158,17 +160,23 @@ impl Stages<'_> {
             OpenedSet::Known(set) => set,
             OpenedSet::Unknown(reason) => return Err(unknown(reason.clone())),
         };
+        let mut uses = 0;
         for entry in set.history().map_err(unknown)?.entries() {
-            if let Some(digests) = set.digests_here(entry)
-                && candidates.iter().all(|known| known.digests != digests)
-            {
-                let revision = entry.revision.clone();
-                candidates.push(StagedSet {
-                    revision,
-                    pattern: set.config.revision.pattern.as_str().to_owned(),
-                    digests,
-                });
+            let Some(digests) = set.digests_here(entry) else {
+                continue;
+            };
+            uses += 1;
+            let mut known = candidates.iter_mut();
+            if let Some(known) = known.find(|known| known.digests == digests) {
+                known.first_use = uses;
+                continue;
             }
+            candidates.push(StagedSet {
+                revision: entry.revision.clone(),
+                pattern: set.config.revision.pattern.as_str().to_owned(),
+                digests,
+                first_use: uses,
+            });
         }
         Ok(candidates)
     }

@@ -16,7 +16,7 @@ use crate::{
         untrusted::{plain, to_minute},
     },
     config::Stage,
-    core::history::{DatedCommit, HistoryEntry, ParentDate, Period, SetPeriods},
+    core::history::{DatedCommit, HistoryEntry, ParentDate, Period, SetPeriods, Undoing},
     git::ObjectId,
     oci::date,
 };
@@ -50,8 +50,8 @@ pub(crate) enum StageVerdict {
         /// When the check passes; `None`: the set was replaced.
         passes: Option<SystemTime>,
     },
-    /// This rollback undid the set.
-    Held(HistoryEntry),
+    /// A rollback undid the set, or an image of it.
+    Held(Undoing),
     /// The history or a date cannot be read, for this reason.
     Unknown(String),
 }
@@ -217,7 +217,12 @@ impl JudgedStage {
             }
             StageVerdict::Held(rollback) => {
                 let (commit, date) = (rollback.commit.short(), to_minute(&rollback.date));
-                let detail = format!("the set was rolled back there by commit {commit} on {date}");
+                let subject = match &rollback.image {
+                    Some(image) => format!("`{image}` of the set"),
+                    None => "the set".to_owned(),
+                };
+                let detail =
+                    format!("{subject} was rolled back there by commit {commit} on {date}");
                 (Code::STAGE_HELD, detail)
             }
             StageVerdict::Unknown(reason) => {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    History, LineFacts,
+    History, HistoryEntry, LineFacts,
     blobs::Blob,
     events::Event,
     read_paths::FilePath,
@@ -180,6 +180,20 @@ impl History {
     pub(crate) fn blind_spot(&self) -> Option<&Unreadable> {
         let last = self.unreadable.last()?;
         (!self.is_replaced_since(last.index)).then_some(last)
+    }
+
+    /// The latest commit with unknown content that may have rolled back the set of an entry.
+    pub(crate) fn blind_spot_since(&self, entry: &HistoryEntry) -> Option<&Unreadable> {
+        let unreadable = self.blind_spot()?;
+        let is_later = self.position_of(entry) < Some(unreadable.index);
+        is_later.then_some(unreadable)
+    }
+
+    /// The position in the line of the commit of an entry.
+    pub(super) fn position_of(&self, entry: &HistoryEntry) -> Option<usize> {
+        let mut events = self.line_events();
+        let event = events.find(|event| self.facts.commits[event.commit].id == entry.commit)?;
+        Some(event.position)
     }
 
     /// The commit with unknown content that may have rolled back the set of `revision`: the blind spot,

@@ -243,7 +243,7 @@ impl SetFold<'_> {
 
     /// The claims of a commit for its set, without those for digests that belong to other revisions.
     fn valid_claims(&mut self, commit: usize, set: usize) -> Vec<Revision> {
-        let mut owner = None;
+        let mut owners = Vec::new();
         let mut is_known = true;
         for (image, digests) in self.sets[set].0.iter().enumerate() {
             for digest in digests {
@@ -253,7 +253,7 @@ impl SetFold<'_> {
                 match (owning, revisions.and_then(|revisions| revisions.first())) {
                     (Some(set), Some(revision)) => {
                         let first = self.events.first[set].unwrap_or_default();
-                        owner.get_or_insert_with(|| (revision.clone(), first));
+                        owners.push((revision.clone(), first));
                     }
                     _ => is_known = false,
                 }
@@ -261,7 +261,8 @@ impl SetFold<'_> {
         }
         let mut claims = Vec::new();
         for claimed in &self.points[commit].claims.revisions {
-            match &owner {
+            let mut others = owners.iter().filter(|(revision, _)| revision != claimed);
+            match others.next() {
                 Some((revision, introduced))
                     if is_known && !self.events.revisions[set].contains(claimed) =>
                 {

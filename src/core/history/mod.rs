@@ -105,7 +105,7 @@ pub(crate) use evidence::ClaimedTags;
 pub(crate) use evidence::claimed_tags;
 pub(crate) use holds::{HeldDigest, HeldImage, HeldSet, Hold};
 pub(crate) use other_sets::{HoldScope, OtherSets};
-pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods};
+pub(crate) use periods::{DatedCommit, ParentDate, Period, SetPeriods, Undoing};
 pub(crate) use provenance::{
     CommitConfig, Gap, Membership, Promoted, Provenance, SetAtCommit, UnknownMembership,
     commit_config, promoted_config,

@@ -25,10 +25,20 @@ use crate::{
 pub(crate) struct SetPeriods<'h> {
     /// Oldest first, without those that a rollback of the set, or to the set, forfeited.
     pub periods: Vec<Period<'h>>,
-    /// The latest rollback that undid the set, unless the set became current again.
-    pub undone_by: Option<HistoryEntry>,
+    /// The latest rollback that undid the set or an image of it, unless the set became current again.
+    pub undone_by: Option<Undoing>,
     /// The reason why the set may have been current in unknown commits.
     pub gap: Option<String>,
+}
+
+/// A commit that undid a set, or an image of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Undoing {
+    /// The name of the image; `None` for the whole set.
+    pub image: Option<String>,
+    pub commit: ObjectId,
+    /// The committer date (ISO 8601).
+    pub date: String,
 }
 
 /// A period in which a set was current.
@@ -92,12 +102,25 @@ impl History {
                 periods.push(self.period(entry, event.position, end));
             }
         }
-        let is_over = periods.is_empty();
+        let whole = undone_by.filter(|_| periods.is_empty()).map(|rollback| {
+            let entry = self.entry(rollback);
+            Undoing {
+                image: None,
+                commit: entry.commit,
+                date: entry.date,
+            }
+        });
+        let part = || {
+            let hold = self.hold_of_a_part(digests)?;
+            Some(Undoing {
+                image: Some(hold.image.clone()),
+                commit: hold.commit,
+                date: hold.date.clone(),
+            })
+        };
         SetPeriods {
             periods,
-            undone_by: undone_by
-                .filter(|_| is_over)
-                .map(|rollback| self.entry(rollback)),
+            undone_by: whole.or_else(part),
             gap: self.gap(),
         }
     }

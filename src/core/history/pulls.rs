@@ -126,11 +126,10 @@ impl History {
 
     /// The replaced sets that may have been current after the set of an entry, and that are not held.
     pub(crate) fn replaced_since(&self, entry: &HistoryEntry) -> Vec<ReplacedSet> {
-        let mut events = self.line_events();
-        let event = events.find(|event| self.facts.commits[event.commit].id == entry.commit);
+        let since = self.position_of(entry);
         let mut sets = self.replaced_sets();
         sets.retain(|set| {
-            event.is_some_and(|event| set.position > event.position)
+            since.is_some_and(|since| set.position > since)
                 && self.state(&set.entry) != EntryState::Held
         });
         sets
