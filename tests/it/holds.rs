@@ -58,6 +58,19 @@ fn status_reports_a_held_current_set() {
     assert!(!status.stdout.contains(problem), "{}", status.stdout);
     world.git(&["revert", "--no-edit", "HEAD"]);
     world.push();
+    // An image that goes back alone leaves a set that is not held.
+    let promoted = world.git(&["rev-parse", "HEAD"]);
+    for file in [".github/workflows/a.yml", ".github/workflows/b.yml"] {
+        world.replace(file, world.digest("fix", REV_B), world.digest("fix", REV_A));
+    }
+    world.commit("images: fix is back");
+    world.push();
+    let status = world.run(&["status"]).exits(0);
+    let held = format!("held          {REV_B}");
+    assert!(status.stdout.contains(&held), "{}", status.stdout);
+    assert!(!status.stdout.contains(problem), "{}", status.stdout);
+    world.git(&["reset", "-q", "--hard", &promoted]);
+    world.git(&["push", "-q", "--force"]);
     let status = world.run(&["status"]).exits(0);
     let conclusion = status.stdout.lines().last().unwrap();
     assert!(conclusion.starts_with("not OK: "), "{conclusion}");

@@ -261,8 +261,9 @@ impl SetFold<'_> {
         }
         let mut claims = Vec::new();
         for claimed in &self.points[commit].claims.revisions {
-            let mut others = owners.iter().filter(|(revision, _)| revision != claimed);
-            match others.next() {
+            let mut owners = owners.iter();
+            let first = owners.clone().next();
+            match owners.find(|(owner, _)| owner != claimed).or(first) {
                 Some((revision, introduced))
                     if is_known && !self.events.revisions[set].contains(claimed) =>
                 {

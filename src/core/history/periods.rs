@@ -200,6 +200,18 @@ pub(super) struct Slots {
 struct Slot {
     names: BTreeSet<String>,
     repositories: BTreeSet<usize>,
+    /// Whether the image had pins in any configuration.
+    is_pinned: bool,
+}
+
+impl Slot {
+    fn had(&self, repository: usize) -> bool {
+        self.repositories.contains(&repository)
+    }
+
+    fn was_called(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
 }
 
 impl Slots {
@@ -213,16 +225,18 @@ impl Slots {
     }
 
     /// The slot of each repository of a configuration: that of an image with the same name and repository,
-    /// else with the same repository, else with the same name, else a new one.
+    /// else with the same repository, else with the same name, else a new one. An image with `pins: 0` takes no slot from
+    /// one with pins.
     fn assign(&mut self, config: &Config) -> BTreeMap<usize, usize> {
         let mut assigned = BTreeMap::new();
         let mut taken = BTreeSet::new();
-        let similarities: [fn(&Slot, usize, &str) -> bool; 3] = [
-            |slot, repository, name| {
-                slot.repositories.contains(&repository) && slot.names.contains(name)
-            },
-            |slot, repository, _| slot.repositories.contains(&repository),
-            |slot, _, name| slot.names.contains(name),
+        let are_pinned = |slot: &Slot, image: &Image| slot.is_pinned && image.pins > 0;
+        let similarities: [&dyn Fn(&Slot, usize, &Image) -> bool; 5] = [
+            &|slot, repository, image| slot.had(repository) && slot.was_called(&image.name),
+            &|slot, repository, image| are_pinned(slot, image) && slot.had(repository),
+            &|slot, _, image| are_pinned(slot, image) && slot.was_called(&image.name),
+            &|slot, repository, _| slot.had(repository),
+            &|slot, _, image| slot.was_called(&image.name),
         ];
         for is_similar in similarities {
             for image in &config.images {
@@ -230,7 +244,7 @@ impl Slots {
                 let mut slots = self.images.iter().enumerate();
                 if !assigned.contains_key(&repository)
                     && let Some((number, _)) = slots.find(|(number, slot)| {
-                        !taken.contains(number) && is_similar(slot, repository, &image.name)
+                        !taken.contains(number) && is_similar(slot, repository, image)
                     })
                 {
                     taken.insert(number);
@@ -247,15 +261,14 @@ impl Slots {
             let slot = &mut self.images[number];
             slot.names.insert(image.name.clone());
             slot.repositories.insert(repository);
+            slot.is_pinned |= image.pins > 0;
         }
         let own: BTreeSet<usize> = assigned.values().copied().collect();
         for image in &config.images {
             let repository = self.repository(&image.repository);
             let number = assigned[&repository];
             for (other, slot) in self.images.iter().enumerate() {
-                if !own.contains(&other)
-                    && (slot.names.contains(&image.name) || slot.repositories.contains(&repository))
-                {
+                if !own.contains(&other) && (slot.was_called(&image.name) || slot.had(repository)) {
                     let pair = (other.min(number), other.max(number));
                     self.connected.insert(pair);
                 }
@@ -279,6 +292,7 @@ impl Slots {
             let joined = std::mem::take(&mut self.images[other]);
             self.images[kept].names.extend(joined.names);
             self.images[kept].repositories.extend(joined.repositories);
+            self.images[kept].is_pinned |= joined.is_pinned;
             let configurations = std::mem::take(&mut self.configurations);
             for mut own in configurations {
                 if own.remove(&other) {
@@ -303,17 +317,19 @@ impl Slots {
         })
     }
 
-    /// A slot that had a repository.
+    /// A slot that had a repository, first one with pins.
     pub(super) fn slot_of(&self, repository: usize) -> Option<usize> {
-        let mut slots = self.images.iter();
-        slots.position(|slot| slot.repositories.contains(&repository))
+        let slots = self.images.iter().enumerate();
+        let had = slots.filter(|(_, slot)| slot.had(repository));
+        let (number, _) = had.min_by_key(|(_, slot)| !slot.is_pinned)?;
+        Some(number)
     }
 
     /// The images of the current configuration that had a repository, as indexes.
     pub(super) fn images_of(&self, repository: usize) -> impl Iterator<Item = usize> {
         let slots = self.images.iter().take(self.current).enumerate();
         slots
-            .filter(move |(_, slot)| slot.repositories.contains(&repository))
+            .filter(move |(_, slot)| slot.had(repository))
             .map(|(image, _)| image)
     }
 }
@@ -486,13 +502,17 @@ pub(crate) fn parse(bytes: Vec<u8>, current: &Config) -> Result<Config, String> 
 mod tests {
     use super::*;
 
+    /// The name of an image with `pins: 0`.
+    const UNPINNED: &str = "zero";
+
     /// The number of the slot in which each repository is known after these configurations, oldest first; the last one is
     /// the current one.
     fn slots_of(configurations: &[&[(&str, &str)]], repositories: &[&str]) -> Vec<Option<usize>> {
         let parsed = configurations.iter().map(|images| {
             let images = images.iter();
             let images = images.map(|(name, repository)| {
-                format!("  {name}: {{ repository: ghcr.io/acme/{repository}, pins: 1 }}\n")
+                let pins = usize::from(*name != UNPINNED);
+                format!("  {name}: {{ repository: ghcr.io/acme/{repository}, pins: {pins} }}\n")
             });
             let images: String = images.collect();
             config::example(&format!("version: 1\nfiles: ['*.yml']\nimages:\n{images}"))
@@ -535,5 +555,17 @@ mod tests {
             &[("b", "new")],
         ];
         assert_eq!(slots_of(&both, &repositories), [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn image_without_pins_takes_no_past() {
+        // The former repository belongs to the image with pins.
+        for (current, slot) in [
+            ([(UNPINNED, "old"), ("a", "new")], 1),
+            ([("a", "new"), (UNPINNED, "old")], 0),
+        ] {
+            let moved: [&[_]; 3] = [&[("a", "old")], &[("a", "new")], &current];
+            assert_eq!(slots_of(&moved, &["old", "new"]), [Some(slot); 2]);
+        }
     }
 }

@@ -61,11 +61,10 @@ pub(crate) struct StatusDocument {
 }
 
 impl StatusDocument {
-    /// Whether the current set has held digests.
+    /// Whether the current set is held.
     pub(crate) fn is_held(&self) -> bool {
-        let mut held = self.holds.iter().flat_map(|hold| &hold.images);
         let set = self.set.as_ref();
-        set.is_some_and(|set| held.any(|(image, digest)| set.images.get(image) == Some(digest)))
+        set.is_some_and(|set| self.holds.iter().any(|hold| hold.images == set.images))
     }
 }
 

@@ -267,6 +267,10 @@ fn known_digests_keep_their_revision() {
     let ignored = &history.events.ignored;
     assert_eq!(ignored.len(), 1);
     assert_eq!((ignored[0].commit, ignored[0].introduced), (2, 0));
+    // A mixture with the claim of its first image.
+    let mixture = self::history(&["a a!A", "b b!B", "b a!B"]);
+    let ignored = &mixture.events.ignored;
+    assert_eq!((ignored[0].commit, ignored[0].introduced), (2, 0));
     // A digest without a revision belongs to none.
     let manual = self::history(&["a a", "b b!B", "a b!C"]);
     assert_eq!(summary(&manual)[2], "promote C");
