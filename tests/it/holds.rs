@@ -60,9 +60,8 @@ fn status_reports_a_held_current_set() {
     world.push();
     // An image that goes back alone leaves a set that is not held.
     let promoted = world.git(&["rev-parse", "HEAD"]);
-    for file in [".github/workflows/a.yml", ".github/workflows/b.yml"] {
-        world.replace(file, world.digest("fix", REV_B), world.digest("fix", REV_A));
-    }
+    let [newer, older] = [REV_B, REV_A].map(|revision| world.digest("fix", revision));
+    world.replace(".github/workflows/b.yml", newer, older);
     world.commit("images: fix is back");
     world.push();
     let status = world.run(&["status"]).exits(0);

@@ -75,7 +75,7 @@ use std::{
 use blobs::{Readings, ScannedBlobs};
 use events::{Event, Events};
 use graph::Graph;
-use holds::Release;
+use holds::{Release, UndoneDigest};
 use periods::Slots;
 use provenance::{Introduced, Point};
 use renames::ConfigPath;
@@ -210,6 +210,8 @@ pub(crate) struct History {
     /// The held digests, those of the latest commit first.
     held: Vec<HeldDigest>,
     held_by_digest: HashMap<Digest, Vec<usize>>,
+    /// The digests that commits undid, held or not.
+    undone: Vec<UndoneDigest>,
     /// The commits that pin digests on purpose.
     releases: Vec<Release>,
     /// One entry for each event of the line, newest first; computed by the first call of
@@ -387,6 +389,7 @@ impl History {
             claimed,
             held_by_digest: holds::by_digest(&held),
             held,
+            undone: holds.undone,
             releases: holds.releases,
             facts,
             events,

@@ -11,13 +11,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Digests, History, HistoryEntry, Kind, claims};
+use super::{Digests, History, HistoryEntry, Kind, claims, holds::UndoneDigest};
 use crate::{
     base::files::Globs,
     config::{self, Config, DefaultFiles, Image, above_templates},
     core::pins::FileScanner,
     git::ObjectId,
-    oci::Repository,
+    oci::{Digest, Repository},
 };
 
 /// The periods of one set, and the facts that invalidate them.
@@ -88,7 +88,10 @@ impl History {
         };
         let events: Vec<_> = self.line_events().collect();
         let undone_by = self.events.undone_by[set].map(|rollback| &self.events.all[rollback]);
+        let part = self.undone_part(digests);
+        let position_of_part = part.map(|part| self.facts.graph.positions[part.commit]);
         let mut forfeited = undone_by.map_or(0, |rollback| rollback.position);
+        forfeited = forfeited.max(position_of_part.unwrap_or_default());
         for event in &events {
             if event.set == set && event.kind == Kind::Rollback {
                 forfeited = forfeited.max(event.position);
@@ -102,27 +105,41 @@ impl History {
                 periods.push(self.period(entry, event.position, end));
             }
         }
-        let whole = undone_by.filter(|_| periods.is_empty()).map(|rollback| {
-            let entry = self.entry(rollback);
-            Undoing {
-                image: None,
-                commit: entry.commit,
-                date: entry.date,
+        let last = match part {
+            Some(part) if position_of_part > undone_by.map(|rollback| rollback.position) => {
+                let commit = &self.facts.commits[part.commit];
+                Some(Undoing {
+                    image: Some(part.image.clone()),
+                    commit: commit.id,
+                    date: commit.info.date(),
+                })
             }
-        });
-        let part = || {
-            let hold = self.hold_of_a_part(digests)?;
-            Some(Undoing {
-                image: Some(hold.image.clone()),
-                commit: hold.commit,
-                date: hold.date.clone(),
-            })
+            Some(_) | None => undone_by.map(|rollback| {
+                let entry = self.entry(rollback);
+                Undoing {
+                    image: None,
+                    commit: entry.commit,
+                    date: entry.date,
+                }
+            }),
         };
         SetPeriods {
+            undone_by: last.filter(|_| periods.is_empty()),
             periods,
-            undone_by: whole.or_else(part),
             gap: self.gap(),
         }
+    }
+
+    /// The last commit that undid an image of a set; `None` if each of its images was undone, because a rollback of the
+    /// whole set is an event.
+    fn undone_part(&self, digests: &Digests) -> Option<&UndoneDigest> {
+        let is_undone = |digest: &Digest| self.undone.iter().any(|undone| undone.digest == *digest);
+        if digests.values().all(is_undone) {
+            return None;
+        }
+        let undone = self.undone.iter();
+        let undone = undone.filter(|undone| digests.values().any(|one| *one == undone.digest));
+        undone.max_by_key(|undone| self.facts.graph.positions[undone.commit])
     }
 
     fn period<'h>(&self, entry: &'h HistoryEntry, start: usize, end: Option<usize>) -> Period<'h> {

@@ -1,6 +1,6 @@
 //! The states of sets in lists.
 
-use super::{Digests, HeldDigest, History, HistoryEntry};
+use super::{Digests, History, HistoryEntry};
 use crate::base::text::words;
 
 words! {
@@ -33,8 +33,7 @@ impl History {
     pub(crate) fn state(&self, entry: &HistoryEntry) -> EntryState {
         if entry.current {
             EntryState::Current
-        } else if self.hold_in_list(&entry.images).is_some()
-            || self.hold_of_a_part(&entry.images).is_some()
+        } else if self.hold_in_list(&entry.images).is_some() || self.is_partly_undone(&entry.images)
         {
             EntryState::Held
         } else if entry.can_roll_back {
@@ -44,17 +43,21 @@ impl History {
         }
     }
 
-    /// The hold of a digest of a set, if the set was not current again since then. `promote` and `rollback` only warn
+    /// Whether a rollback undid a digest of a set, and the set was not current again since then. `promote` and `rollback` only warn
     /// if the other digests are not held, but no list recommends it.
-    pub(super) fn hold_of_a_part(&self, images: &Digests) -> Option<&HeldDigest> {
+    fn is_partly_undone(&self, images: &Digests) -> bool {
         let mut events = self.line_events().rev().zip(self.entries());
-        let (event, _) = events.find(|(_, entry)| entry.images == *images)?;
+        let Some((event, _)) = events.find(|(_, entry)| entry.images == *images) else {
+            return false;
+        };
         let current = self.current_digests().unwrap_or_default();
-        let changed = images
+        let mut changed = images
             .iter()
             .filter(|(name, digest)| current.get(*name) != Some(*digest));
-        let mut holds = changed.flat_map(|(_, digest)| self.holds_of(digest));
-        holds.find(|hold| !hold.is_elsewhere && hold.position > event.position)
+        changed.any(|(_, digest)| {
+            let mut holds = self.holds_of(digest);
+            holds.any(|hold| !hold.is_elsewhere && hold.position > event.position)
+        })
     }
 
     /// The newest available set before the current one, to which an operator would return first. `None` in a shallow
