@@ -65,7 +65,7 @@ fn status_reports_a_held_current_set() {
     world.commit("images: fix is back");
     world.push();
     let status = world.run(&["status"]).exits(0);
-    let held = format!("held          {REV_B}");
+    let held = format!("held          {}, ", &REV_B[..12]);
     assert!(status.stdout.contains(&held), "{}", status.stdout);
     assert!(!status.stdout.contains(problem), "{}", status.stdout);
     world.git(&["reset", "-q", "--hard", &promoted]);
