@@ -214,11 +214,35 @@ pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
         let byte = bytes.get(at).copied();
         byte.is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
+    // Whether no digits precede the one at `start`, or at most eight of an escape.
+    let is_start = |start: usize, width: usize, is_digit: &dyn Fn(usize) -> bool| {
+        let character = |back: usize| Some(bytes[start.checked_sub(back * width)?]);
+        let mut digits = 0;
+        while start >= (digits + 1) * width && is_digit(start - (digits + 1) * width) {
+            digits += 1;
+        }
+        let before: Vec<_> = [2, 1]
+            .map(|back| character(digits + back))
+            .into_iter()
+            .flatten()
+            .collect();
+        let escapes = [
+            &b"\\"[..],
+            b"%",
+            b"\\x",
+            b"\\u",
+            b"\\U",
+            b"%x",
+            b"%u",
+            b"%U",
+        ];
+        digits == 0 || digits <= 8 && escapes.iter().any(|escape| before.ends_with(escape))
+    };
     let mut found = Vec::new();
     for start in 0..bytes.len() {
         if (0..64).all(|i| digit(start + i))
             && !digit(start + 64)
-            && start.checked_sub(1).is_none_or(|at| !digit(at))
+            && is_start(start, 1, &|at| digit(at))
         {
             found.push((start, Width::One));
         }
@@ -227,9 +251,7 @@ pub(super) fn slow_runs(bytes: &[u8]) -> Vec<(usize, Width)> {
         if digit(start)
             && (0..63).all(|i| pair(start + 2 * i))
             && !pair(start + 126)
-            && start
-                .checked_sub(2)
-                .is_none_or(|at| !(digit(at) && zero(at + 1)))
+            && is_start(start, 2, &|at| digit(at) && zero(at + 1))
         {
             found.push((start, Width::Two));
         }

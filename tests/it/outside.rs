@@ -198,6 +198,34 @@ fn separate_pinned_digest_is_reported_anywhere() {
 }
 
 #[test]
+fn digest_after_an_escape_is_outside() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let digits = fix.trim_start_matches("sha256:");
+    set(&world, "outside: refuse");
+    let b = world.read(".github/workflows/b.yml");
+    for (before, code) in [
+        ("ghcr.io/acme/fix@sha256%3a", "pin_outside"),
+        ("ghcr.io/acme/fix@sha256%253a", "digest_outside"),
+        (r"ghcr.io/acme/fix@sha256\u003a", "pin_outside"),
+        (r"ghcr.io/acme/fix@sha256\x3a", "pin_outside"),
+        (r"fix.sha\u003d", "digest_outside"),
+    ] {
+        track(&world, "values.json", format!("\"{before}{digits}\"\n"));
+        let document = world.run(&["check", "--format", "json"]).exits(1).json();
+        assert_eq!(failed(&document), [code], "{before}");
+        world.refuses(&[], 1, &[code]);
+        track(&world, "values.json", "");
+        // The digest is no pin in a file that counts.
+        let text = format!("{b}# {before}{digits}\n");
+        track(&world, ".github/workflows/b.yml", text);
+        world.refuses(&[], 1, &[code]);
+        track(&world, ".github/workflows/b.yml", &b);
+        world.run(&["check"]).exits(0);
+    }
+}
+
+#[test]
 fn location_has_the_first_matching_code() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();

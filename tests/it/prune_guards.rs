@@ -135,6 +135,31 @@ fn a_digest_in_any_tracked_file_protects() {
 }
 
 #[test]
+fn digest_after_an_escape_protects() {
+    let real = with(&["url", "nested", "json", "yaml", "gson"]);
+    let app = real.app();
+    for (name, before) in [
+        ("url", "purl: pkg:oci/app@sha256%3a".to_owned()),
+        (
+            "nested",
+            format!("https://example.com/?to={app}%40sha256%253a"),
+        ),
+        ("json", format!(r#"{{"image": "{app}@sha256\u003a"#)),
+        ("yaml", format!(r#"image: "{app}@sha256\x3a"#)),
+        ("gson", r#"{"args": "--set image.sha\u003d"#.to_owned()),
+    ] {
+        let text = format!("{before}{}\"\n", digest(name).hex());
+        real.scene.write(&format!("deploy/{name}"), text);
+    }
+    real.scene.commit("escapes");
+    let document = deletes(&real, &["pending-stale"]);
+    for name in ["url", "nested", "json", "yaml", "gson"] {
+        let reason = format!("its digest appears in deploy/{name}");
+        kept(&document, &format!("pending-{name}"), &reason);
+    }
+}
+
+#[test]
 fn whole_repository_protects_with_any_root() {
     let real = with(&["above", "beside"]);
     let ops = real.scene.path().join("ops");

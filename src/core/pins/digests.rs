@@ -1,5 +1,7 @@
 //! Runs of exactly 64 lowercase hexadecimal digits: digests in any surrounding text.
 //!
+//! The digits of an escape directly before a digest, as in `sha256%3a` or `\u003a`, do not belong to its run.
+//!
 //! The digits are single bytes, as in ASCII, UTF-8 and most other encodings, or 16-bit units, as in
 //! UTF-16 of either byte order. The text is not parsed. A run of 64 digits covers one of any 64 consecutive
 //! positions, so one byte in 64 is examined in text without digits.
@@ -27,6 +29,8 @@ pub(super) enum Width {
 
 /// The number of digits of a digest.
 const DIGITS: usize = 64;
+/// The maximum number of digits of an escape, as of `\U0000003a` or the nested `%2525253a`.
+const ESCAPE: usize = 8;
 /// The number of bytes before and after the first digit of a run that determine its bounds.
 pub(super) const OVERLAP: usize = 2 * (DIGITS + 1);
 
@@ -87,7 +91,7 @@ pub(super) fn runs_in(bytes: &[u8], range: Range<usize>, mut visit: impl FnMut(R
 /// Consecutive digits.
 struct Chain {
     width: Width,
-    /// The offset of the first digit; if the chain is too long, of an earlier one than fits.
+    /// The offset of the first digit; if the chain is too long, of a later one.
     start: usize,
     /// The offset after the last digit.
     end: usize,
@@ -96,17 +100,17 @@ struct Chain {
 
 impl Chain {
     fn around(bytes: &[u8], at: usize, width: Width) -> Self {
-        let (mut start, mut last, mut digits) = (at, at, 1);
+        let mut last = at;
+        while let Some(next) = width.next(bytes, last) {
+            last = next;
+        }
         // The backward search stops at a maximum length, so that the time for a file of digits is
         // linear.
-        while digits <= DIGITS
+        let (mut start, mut digits) = (last, 1);
+        while digits <= ESCAPE + DIGITS
             && let Some(previous) = width.previous(bytes, start)
         {
             start = previous;
-            digits += 1;
-        }
-        while let Some(next) = width.next(bytes, last) {
-            last = next;
             digits += 1;
         }
         Self {
@@ -118,22 +122,32 @@ impl Chain {
     }
 
     fn run(&self, bytes: &[u8]) -> Option<Run> {
-        if self.digits != DIGITS {
+        let escape = self.digits.checked_sub(DIGITS)?;
+        if escape > 0 && !(escape <= ESCAPE && self.follows_escape(bytes)) {
             return None;
         }
+        let offset = self.start + escape * self.width.bytes();
         let mut text = [0; DIGITS];
-        let digits = bytes[self.start..self.end]
-            .iter()
-            .step_by(self.width.bytes());
+        let digits = bytes[offset..self.end].iter().step_by(self.width.bytes());
         for (to, digit) in text.iter_mut().zip(digits) {
             *to = *digit;
         }
         let digest = Digest::from_hex(std::str::from_utf8(&text).ok()?).ok()?;
         Some(Run {
-            offset: self.start,
+            offset,
             width: self.width,
             digest,
         })
+    }
+
+    /// Whether the first digits belong to an escape of a string or a URL: `\3a`, `\x3a`, `\u003a`, `%3a`, `%u003a`.
+    fn follows_escape(&self, bytes: &[u8]) -> bool {
+        let before = |count: usize| {
+            let at = self.start.checked_sub(count * self.width.bytes());
+            at.map(|at| bytes[at])
+        };
+        let is_start = |byte: Option<u8>| matches!(byte, Some(b'\\' | b'%'));
+        is_start(before(1)) || matches!(before(1), Some(b'x' | b'u' | b'U')) && is_start(before(2))
     }
 }
 
@@ -226,6 +240,53 @@ mod tests {
     }
 
     #[test]
+    fn digits_of_an_escape_precede_a_run() {
+        for escape in [
+            "sha256%3a",
+            "sha256%253a",
+            "sha256%2525253a",
+            "sha256%u003a",
+            r"sha256\u003a",
+            r"sha256\\u003a",
+            r"sha256\x3a",
+            r"sha256\U0000003a",
+            r"sha256\072",
+            r"sha\u003d",
+            r"\u0022",
+            r"\b",
+            r"\1",
+            "%20",
+        ] {
+            let text = format!("{escape}{HEX}{escape}");
+            let at = escape.len();
+            assert_eq!(offsets(text.as_bytes()), [(at, Width::One)], "{text}");
+            assert_eq!(runs(text.as_bytes())[0].digest.hex(), HEX);
+            for big in [false, true] {
+                let expected = (2 * at + usize::from(big), Width::Two);
+                assert_eq!(offsets(&utf16(&text, big)), [expected], "{text}");
+            }
+        }
+        // The dump of a database writes bytes after `\x`.
+        let text = format!(r"\x{HEX}");
+        assert_eq!(offsets(text.as_bytes()), [(2, Width::One)]);
+        for before in [
+            "0x3a",
+            "x3a",
+            "u003a",
+            "U0000003a",
+            "=3a",
+            r"\y3a",
+            r"\x25252523a",
+            "%A3a",
+            &format!("%{}", &HEX[..9]),
+            &format!("%{HEX}"),
+        ] {
+            let text = format!("{before}{HEX}");
+            assert_eq!(offsets(text.as_bytes()), [], "{text}");
+        }
+    }
+
+    #[test]
     fn utf_16_of_either_byte_order_counts() {
         let text = format!("image: a/b@sha256:{HEX}\r\n{HEX}0\n{HEX}");
         for big in [false, true] {
@@ -276,7 +337,7 @@ mod tests {
     proptest! {
         #[test]
         fn slow_search_finds_the_same_runs(
-            parts in prop::collection::vec((0..5_usize, 60..68_usize), 0..8),
+            parts in prop::collection::vec((0..8_usize, 60..74_usize), 0..8),
         ) {
             let mut bytes = Vec::new();
             for (kind, length) in parts {
@@ -286,6 +347,9 @@ mod tests {
                     1 => bytes.extend(utf16(&digits, false)),
                     2 => bytes.extend(utf16(&digits, true)),
                     3 => bytes.extend(vec![b' '; length - 59]),
+                    4 => bytes.extend([b'\\', b'%', b'x', b'u'].iter().cycle().take(length - 59)),
+                    5 => bytes.extend(b"\\u003a"),
+                    6 => bytes.extend(utf16("%3a", true)),
                     _ => bytes.extend(vec![0; length - 59]),
                 }
             }

@@ -199,17 +199,29 @@ fn sort(found: &mut Vec<Mention>) {
     });
 }
 
-/// Whether `sha256:` directly precedes the digit at `at`, in the encoding of the digits.
+/// Whether `sha256:` directly precedes the digit at `at`, in the encoding of the digits. The colon may be an escape
+/// of a URL, as in a package URL, or of a string.
 fn follows_algorithm(bytes: &[u8], at: usize) -> bool {
-    const NAME: &[u8] = b"sha256:";
+    const NAMES: [&[u8]; 7] = [
+        b"sha256:",
+        b"sha256%3a",
+        b"sha256%3A",
+        b"sha256\\x3a",
+        b"sha256\\x3A",
+        b"sha256\\u003a",
+        b"sha256\\u003A",
+    ];
     // `at` is the byte of the digit that is not zero, in either byte order.
-    let utf16 = || {
-        NAME.iter().rev().zip(1..).all(|(byte, back)| {
+    let utf16 = |name: &[u8]| {
+        name.iter().rev().zip(1..).all(|(byte, back)| {
             let at = at.checked_sub(2 * back);
             at.is_some_and(|at| bytes.get(at) == Some(byte) && bytes.get(at + 1) == Some(&0))
         })
     };
-    bytes.get(..at).is_some_and(|before| before.ends_with(NAME)) || utf16()
+    let before = bytes.get(..at).unwrap_or_default();
+    NAMES
+        .iter()
+        .any(|name| before.ends_with(name) || utf16(name))
 }
 
 /// The names of the images of a configuration. An image is its index in the configuration.
@@ -744,7 +756,10 @@ mod tests {
                 assert_eq!(found.len(), 1, "{text}");
                 found[0].algorithm
             };
-            assert!(has_algorithm(format!("sha256:{hex}")));
+            for colon in [":", "%3a", "%3A", r"\x3a", r"\x3A", r"\u003a", r"\u003A"] {
+                assert!(has_algorithm(format!("sha256{colon}{hex}")), "{colon}");
+            }
+            assert!(!has_algorithm(format!("sha256%3d{hex}")));
             assert!(!has_algorithm(format!("sha512:{hex}")));
             assert!(!has_algorithm(hex.clone()));
         }
