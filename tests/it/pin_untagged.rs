@@ -162,6 +162,86 @@ fn restore_sets_the_tag_again() {
 }
 
 #[test]
+fn label_decides_about_the_restored_tag() {
+    let outdated = "b".repeat(40);
+    for (text, tags) in [
+        (outdated.as_str(), &["main"][..]),
+        ("latest", &["main", "latest"]),
+    ] {
+        let (real, image) = untagged();
+        for tag in tags {
+            push(&real.registry, "acme/app", &[(tag, &young("other"))]);
+        }
+        real.scene.write(
+            ".github/workflows/a.yml",
+            format!("image: {}:{text}@{}\n", real.app(), image.digest()),
+        );
+        real.scene.commit("another tag in the text");
+        let command = "repin prune restore --image app --apply";
+        let help = format!("set the tag {REVISION} again: {command}");
+        for (args, _) in COMMANDS {
+            let ran = real.scene.run(&[args, &["--format", "json"]].concat());
+            assert!(ran.stdout.contains(&help), "{args:?}: {}", ran.stdout);
+        }
+        let args: Vec<_> = command.split(' ').skip(1).collect();
+        real.scene.run(&args).exits(0);
+        assert_eq!(real.left(), set(&[tags, &[REVISION]].concat()), "{text}");
+        let again = real.scene.run(&args).exits(0);
+        assert!(again.stderr.contains("every pinned digest has a tag"));
+    }
+}
+
+#[test]
+fn recorded_revision_is_selected_without_a_label() {
+    let image = Image::created("amd64", "none", Some(&days_ago(50)));
+    let real = Real::new("", &[("main", &image)]);
+    push(&real.registry, "acme/app", &[("main", &young("other"))]);
+    let digest = image.digest();
+    let text = format!("image: {}:v1.0@{digest}\n", real.app());
+    real.scene.write(".github/workflows/a.yml", text);
+    real.scene.adopt(REVISION);
+    real.scene.git(&["push", "-q", "--force", "origin", "HEAD"]);
+    let command =
+        format!("repin prune restore --image app --digest {digest} --tag {REVISION} --apply");
+    let help = format!("set the tag {REVISION} again: {command}");
+    let ran = real.scene.run(&["status", "--format", "json"]);
+    assert!(ran.stdout.contains(&help), "{}", ran.stdout);
+    // Without history, the text of the pin is the only evidence.
+    let dry = real.scene.run(&["prune", "restore"]).exits(0);
+    assert!(dry.stdout.contains(":v1.0 -> "), "{}", dry.stdout);
+    let args: Vec<_> = command.split(' ').skip(1).collect();
+    real.scene.run(&args).exits(0);
+    assert_eq!(real.left(), set(&["main", REVISION]));
+}
+
+#[test]
+fn dry_run_reports_the_tag_of_another_digest() {
+    let (real, image) = untagged();
+    push(&real.registry, "acme/app", &[(REVISION, &young("rebuilt"))]);
+    for more in [&[][..], &["--apply"]] {
+        let args = [&["prune", "restore"], more].concat();
+        let ran = real.scene.run(&args).exits(3);
+        let refusal = format!(
+            "{REVISION} resolves to {} and is not moved",
+            young("rebuilt").digest()
+        );
+        assert!(ran.stderr.contains(&refusal), "{}", ran.stderr);
+        let help = format!(
+            "repin prune restore --image app --digest {} --tag",
+            image.digest()
+        );
+        assert!(ran.stderr.contains(&help), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("would set"), "{}", ran.stderr);
+        assert!(!ran.stdout.contains("missing"), "{}", ran.stdout);
+        let document = real.scene.run(&[&args[..], &["--format", "json"]].concat());
+        let document = document.exits(3).json();
+        assert_eq!(document["applied"], false, "{document}");
+        assert_eq!(document["errors"][0]["code"], "changed", "{document}");
+    }
+    assert_eq!(real.left(), set(&["main", REVISION]));
+}
+
+#[test]
 fn digest_that_does_not_exist_has_no_tag() {
     let (real, image) = untagged();
     let digest = image.digest().to_string();

@@ -266,7 +266,9 @@ fn check_untagged(entry: &HistoryEntry, read: &ReadSite<'_>) -> Result<Vec<Check
                 image,
                 digest: *digest,
                 source,
-                tags: tag.iter().cloned().collect(),
+                selected: None,
+                recorded: tag.clone(),
+                pins: Vec::new(),
             });
         }
     }

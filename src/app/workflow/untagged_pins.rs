@@ -2,12 +2,12 @@
 
 use super::Services;
 use crate::{
-    base::error::Error,
+    base::error::{Code, Error},
     config::Config,
-    core::checks::{self, Check},
+    core::checks::{self, Check, Retagging},
     core::pins::FoundPins,
     oci::{
-        Digest, Tag, TagOrDigest,
+        Digest, Revision, Tag, TagOrDigest, TagPattern,
         registry::{Source, is_untagged, resolve},
     },
 };
@@ -18,8 +18,13 @@ pub(crate) struct PinnedDigest<'p> {
     pub(crate) image: usize,
     pub(crate) digest: Digest,
     pub(crate) source: &'p Source,
-    /// The tags that it should have; the first is the one to set again.
-    pub(crate) tags: Vec<Tag>,
+    /// The tag to set, whatever the labels state.
+    pub(crate) selected: Option<Tag>,
+    /// The tag of the recorded revision. It and those of the pins count only if the labels state no revision, because a
+    /// text may be outdated.
+    pub(crate) recorded: Option<Tag>,
+    /// The tags in the pins.
+    pub(crate) pins: Vec<Tag>,
 }
 
 /// A pinned digest that exists without a tag.
@@ -28,8 +33,10 @@ pub(crate) struct UntaggedPin {
     pub(crate) digest: Digest,
     /// The tag to set again; `None` if neither the pins nor the labels state one.
     pub(crate) tag: Option<Tag>,
-    /// Whether another digest has this tag, which is not moved.
-    is_taken: bool,
+    /// Whether `prune restore` sets this tag without `--tag`.
+    is_default: bool,
+    /// The digest that has this tag, which is not moved.
+    pub(crate) taken_by: Option<Digest>,
 }
 
 impl UntaggedPin {
@@ -39,18 +46,22 @@ impl UntaggedPin {
             config,
             self.image,
             self.digest,
-            self.free_tag(),
+            self.retagging(self.is_default),
             Some(found),
         )
     }
 
-    fn free_tag(&self) -> Option<&Tag> {
-        self.tag.as_ref().filter(|_| !self.is_taken)
-    }
-
     /// The warning about a digest that only history records.
     pub(crate) fn check_recorded(&self, config: &Config) -> Check {
-        checks::untagged_pin(config, self.image, self.digest, self.free_tag(), None)
+        checks::untagged_pin(config, self.image, self.digest, self.retagging(false), None)
+    }
+
+    fn retagging(&self, is_default: bool) -> Retagging<'_> {
+        match &self.tag {
+            Some(tag) if self.taken_by.is_none() && is_default => Retagging::Default(tag),
+            Some(tag) if self.taken_by.is_none() => Retagging::Selected(tag),
+            Some(_) | None => Retagging::Unknown,
+        }
     }
 }
 
@@ -60,26 +71,26 @@ pub(crate) fn is_compared(config: &Config, image: usize) -> bool {
     !config.images[image].repository.is_on_hub()
 }
 
-/// The pinned digests of a work tree. `expected`: the tag of the revision of the set, if it is known.
+/// The pinned digests of a work tree. `recorded`: the tag of the revision of the set, if it is known.
 pub(crate) fn pinned_digests<'p>(
     config: &Config,
     found: &FoundPins,
     sources: &'p [Source],
-    expected: Option<&Tag>,
+    recorded: Option<&Tag>,
 ) -> Vec<PinnedDigest<'p>> {
     let mut pinned = Vec::new();
     for (image, source) in sources.iter().enumerate() {
         if !is_compared(config, image) {
             continue;
         }
-        let mut tags: Vec<Tag> = expected.into_iter().cloned().collect();
-        tags.extend(found.tags_of(image));
         for digest in found.digests_of(image) {
             pinned.push(PinnedDigest {
                 image,
                 digest,
                 source,
-                tags: tags.clone(),
+                selected: None,
+                recorded: recorded.cloned(),
+                pins: found.tags_of(image),
             });
         }
     }
@@ -115,39 +126,58 @@ pub(crate) async fn find_untagged(
         image,
         digest,
         source,
-        tags,
+        selected,
+        recorded,
+        pins,
     } = pinned;
-    if !is_untagged(source, digest, &tags).await? {
+    let known: Vec<Tag> = (selected.iter().chain(&recorded).chain(&pins))
+        .cloned()
+        .collect();
+    if !is_untagged(source, digest, &known).await? {
         return Ok(None);
     }
-    let tag = match tags.into_iter().next() {
-        Some(tag) => Some(tag),
-        None => labeled_tag(config, source, digest).await?,
+    let (tag, is_default) = if selected.is_some() {
+        (selected, false)
+    } else {
+        match labeled(config, source, digest).await? {
+            Some(revision) => (tag_of(config, &revision, known), true),
+            None => (known.into_iter().next(), recorded.is_none()),
+        }
     };
-    let is_taken = match &tag {
+    let taken_by = match &tag {
         Some(tag) => {
             let reference = TagOrDigest::Tag(tag.clone());
-            source.manifest(&reference, None).await?.is_some()
+            let other = source.manifest(&reference, None).await?;
+            other.map(|other| other.digest)
         }
-        None => false,
+        None => None,
     };
     Ok(Some(UntaggedPin {
         image,
         digest,
         tag,
-        is_taken,
+        is_default,
+        taken_by,
     }))
 }
 
-/// The tag of the revision in the labels of a digest.
-async fn labeled_tag(
+/// The tag of a revision; for a pattern with `*`, the first of these tags that matches it.
+fn tag_of(config: &Config, revision: &Revision, known: Vec<Tag>) -> Option<Tag> {
+    match config.revision.tag.tag(revision).ok()? {
+        TagPattern::Tag(tag) => Some(tag),
+        TagPattern::Wildcard(pattern) => known.into_iter().find(|tag| pattern.matches(tag)),
+    }
+}
+
+/// The revision in the labels of a digest; an artifact that is not an image has no labels.
+async fn labeled(
     config: &Config,
     source: &Source,
     digest: Digest,
-) -> Result<Option<Tag>, Error> {
-    let facts = resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await?;
-    Ok(facts.and_then(|facts| {
-        let revision = config.revision.stated_by(&facts)?;
-        config.revision.exact_tag(&revision)
-    }))
+) -> Result<Option<Revision>, Error> {
+    match resolve::resolve(source, &TagOrDigest::Digest(digest), &[]).await {
+        Ok(facts) => Ok(facts.and_then(|facts| config.revision.stated_by(&facts))),
+        Err(error) if error.code == Code::NOT_AN_IMAGE => Ok(None),
+        Err(error) => Err(error),
+    }
 }

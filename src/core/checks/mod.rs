@@ -50,7 +50,7 @@ pub(crate) use pins::{
 };
 pub(crate) use policy::{policy_of_removed, policy_unknown, policy_weakened};
 pub(crate) use remote::{
-    PinnedImage, PinnedRecord, TagResolution, TaggedManifest, check_pinned_images,
+    PinnedImage, PinnedRecord, Retagging, TagResolution, TaggedManifest, check_pinned_images,
     check_pinned_provenance, revision_without_tag, untagged_pin,
 };
 pub(crate) use resolution::check_resolution;

@@ -276,13 +276,23 @@ fn restore_command(config: &Config, image: &str, options: &str) -> String {
     format!("repin prune restore{option} --image {image}{options} --apply")
 }
 
-/// The warning about a pinned digest without a tag. `tag`: the tag to set again; `found`: the pins, unless only
-/// history records the digest.
+/// The tag to set again on a digest without one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Retagging<'t> {
+    /// The tag that `prune restore` sets.
+    Default(&'t Tag),
+    /// Another tag, which `prune restore` sets if it is selected.
+    Selected(&'t Tag),
+    /// No tag is known that no other digest has.
+    Unknown,
+}
+
+/// The warning about a pinned digest without a tag. `found`: the pins, unless only history records the digest.
 pub(crate) fn untagged_pin(
     config: &Config,
     image: usize,
     digest: Digest,
-    tag: Option<&Tag>,
+    tag: Retagging<'_>,
     found: Option<&FoundPins>,
 ) -> Check {
     let Image {
@@ -295,16 +305,14 @@ pub(crate) fn untagged_pin(
         "cleanup policies and garbage collections delete manifests without a tag"
     };
     let detail = format!("no tag resolves to the pinned digest {repository}@{digest}: {fate}");
+    let command = |options: &str| restore_command(config, name, options);
     let help = match tag {
-        Some(tag) => {
-            let digest = match found {
-                Some(_) => String::new(),
-                None => format!(" --digest {digest} --tag {tag}"),
-            };
-            let command = restore_command(config, name, &digest);
-            format!("set the tag {tag} again: {command}")
+        Retagging::Default(tag) => format!("set the tag {tag} again: {}", command("")),
+        Retagging::Selected(tag) => {
+            let options = format!(" --digest {digest} --tag {tag}");
+            format!("set the tag {tag} again: {}", command(&options))
         }
-        None => "put a tag on the digest, so that nothing deletes it".to_owned(),
+        Retagging::Unknown => "put a tag on the digest, so that nothing deletes it".to_owned(),
     };
     Check::new(Code::PIN_UNTAGGED, Status::Warn, detail)
         .image(name)

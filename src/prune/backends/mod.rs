@@ -239,6 +239,12 @@ pub(crate) async fn set_tag(source: &Source, digest: Digest, tag: &Tag) -> Resul
     set_new_tag(source, digest, tag, resolve, set).await
 }
 
+/// The refusal to move a tag from another digest.
+pub(crate) fn taken_tag(repository: &impl fmt::Display, tag: &Tag, digest: Digest) -> Error {
+    let message = format!("{repository}:{tag} resolves to {digest} and is not moved");
+    Error::new(Class::Unavailable, Code::CHANGED, message)
+}
+
 /// Puts a tag on a digest with `set`, and verifies it. A tag that `resolve` finds on another digest is not moved.
 async fn set_new_tag(
     repository: &impl fmt::Display,
@@ -249,12 +255,9 @@ async fn set_new_tag(
 ) -> Result<(), Error> {
     // Another process may have pushed the tag since the listing.
     let check = async || match resolve().await? {
-        Some(found) if found != digest => Err(Error::new(
-            Class::Unavailable,
-            Code::CHANGED,
-            format!("{repository}:{tag} resolves to {found} and is not moved"),
-        )
-        .help("choose another prefix, or remove that tag")),
+        Some(found) if found != digest => {
+            Err(taken_tag(repository, tag, found).help("choose another prefix, or remove that tag"))
+        }
         found => Ok(found.is_some()),
     };
     if check().await? {

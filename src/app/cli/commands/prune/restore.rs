@@ -157,6 +157,9 @@ struct RetagRow {
     tag: Option<Tag>,
     /// Whether this run set the tag.
     set: bool,
+    /// Whether another digest has the tag.
+    #[serde(skip)]
+    is_taken: bool,
 }
 
 /// Sets the tag of each pinned digest that has none.
@@ -167,7 +170,11 @@ fn retag(args: &Arguments, apply: bool, config: &Config, cx: &mut Context) -> Re
     for found in untagged_pins::untagged_pins(config, wanted(args, config, &sources)?, &cx.services)
     {
         let UntaggedPin {
-            image, digest, tag, ..
+            image,
+            digest,
+            tag,
+            taken_by,
+            ..
         } = match found {
             Ok(untagged) => untagged,
             Err(error) => {
@@ -182,9 +189,19 @@ fn retag(args: &Arguments, apply: bool, config: &Config, cx: &mut Context) -> Re
             digest,
             tag,
             set: false,
+            is_taken: taken_by.is_some(),
         };
-        match &row.tag {
-            Some(tag) if apply => {
+        let select = || {
+            format!(
+                "select one: `repin prune restore --image {name} --digest {digest} --tag TAG --apply`"
+            )
+        };
+        match (&row.tag, taken_by) {
+            (Some(tag), Some(other)) => {
+                let error = backends::taken_tag(&sources[image], tag, other);
+                errors.push(error.help(select()));
+            }
+            (Some(tag), None) if apply => {
                 let changed = format!("{name}:{tag} may have been set; run the command again");
                 cx.services.interruption.changes(changed);
                 let work = backends::set_tag(&sources[image], digest, tag);
@@ -193,15 +210,12 @@ fn retag(args: &Arguments, apply: bool, config: &Config, cx: &mut Context) -> Re
                     Err(error) => errors.push(error),
                 }
             }
-            Some(_) => {}
-            None => {
+            (Some(_), None) => {}
+            (None, _) => {
                 let message =
                     format!("{name}: neither a pin nor a label states the tag of {digest}");
                 let error = Error::new(Class::Failed, Code::PIN_UNTAGGED, message);
-                let help = format!(
-                    "select one: `repin prune restore --image {name} --digest {digest} --tag TAG --apply`"
-                );
-                errors.push(error.help(help));
+                errors.push(error.help(select()));
             }
         }
         rows.push(row);
@@ -239,13 +253,18 @@ fn wanted<'s>(
             image,
             digest,
             source: &sources[image],
-            tags: tag.into_iter().collect(),
+            selected: tag,
+            recorded: None,
+            pins: Vec::new(),
         }]);
     }
     let found = pins::find(&config.work_tree(), config)?;
-    let mut wanted = untagged_pins::pinned_digests(config, &found, sources, tag.as_ref());
+    let mut wanted = untagged_pins::pinned_digests(config, &found, sources, None);
     if let Some(name) = &args.image {
         wanted.retain(|pinned| config.images[pinned.image].name == *name);
+    }
+    for pinned in &mut wanted {
+        pinned.selected.clone_from(&tag);
     }
     Ok(wanted)
 }
@@ -275,17 +294,23 @@ fn report_tags(
     }
     for row in &rows {
         let tag = row.tag.as_ref().map_or("?", Tag::as_str);
-        let done = if row.set { "set" } else { "missing" };
+        let done = match (row.set, row.is_taken) {
+            (true, _) => "set",
+            (false, true) => "not moved from another digest",
+            (false, false) => "missing",
+        };
         let line = format!("{}:{tag} -> {}: {done}", row.repository, row.digest);
         cx.output.print(format!("{}\n", plain(&line)));
     }
     let set = rows.iter().filter(|row| row.set).count();
+    let can_set = |row: &&RetagRow| row.tag.is_some() && !row.is_taken;
+    let missing = rows.iter().filter(can_set).count();
     let note = match rows.len() {
         0 if is_unchecked || !is_complete => return,
         0 => "every pinned digest has a tag".to_owned(),
         _ if set > 0 => format!("{} set", counted(set, "tag")),
-        _ if !is_complete => "nothing was changed".to_owned(),
-        missing => format!(
+        _ if apply || missing == 0 => "nothing was changed".to_owned(),
+        _ => format!(
             "nothing was changed; --apply would set {}",
             counted(missing, "tag")
         ),
