@@ -22,6 +22,7 @@ pub(crate) trait Package {
     fn relist(
         &self,
         first: &Listing,
+        rules: &Rules<'_>,
         progress: &Progress,
     ) -> impl Future<Output = Result<Listing, Error>>;
 
@@ -164,7 +165,7 @@ pub(crate) async fn run(
 
 /// Lists the package before the first deletion, and refuses relevant changes.
 async fn relist(run: Run<'_>, package: &impl Package) -> Result<Listing, Error> {
-    let current = package.relist(run.listing, run.progress).await?;
+    let current = package.relist(run.listing, run.rules, run.progress).await?;
     changes::check_unchanged(run.plan, run.listing, &current, run.protection, run.rules)?;
     Ok(current)
 }

@@ -1014,7 +1014,7 @@ impl Model<'_> {
 }
 
 impl Package for Model<'_> {
-    async fn relist(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
+    async fn relist(&self, first: &Listing, _: &Rules<'_>, _: &Progress) -> Result<Listing, Error> {
         self.trigger(Moment::Between);
         self.further(first, &[])
     }

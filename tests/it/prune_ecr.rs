@@ -44,6 +44,9 @@ struct Store {
     loses_put: bool,
     /// The version that another process tags just before the next `PutImage`.
     rival: Option<Digest>,
+    /// The version that is pulled just before the second listing.
+    pulled_later: Option<Digest>,
+    listings: usize,
 }
 
 struct Ecr {
@@ -234,10 +237,16 @@ impl Store {
     }
 
     /// Pages of three versions.
-    fn page(&self, input: &Value) -> Reaction {
+    fn page(&mut self, input: &Value) -> Reaction {
         let start: usize = input["nextToken"]
             .as_str()
             .map_or(0, |token| token.parse().unwrap());
+        self.listings += usize::from(start == 0);
+        if self.listings == 2
+            && let Some(digest) = self.pulled_later.take()
+        {
+            self.rows.get_mut(&digest).unwrap().pulled = Some(0);
+        }
         let mut all = self.rows.keys().copied().collect::<Vec<_>>();
         all.retain(|digest| self.is_described(*digest, input));
         let rows = all.iter().skip(start).take(3);
@@ -410,6 +419,50 @@ fn versions_are_deleted_by_the_native_api() {
     ] {
         assert!(ecr.has(image));
     }
+}
+
+#[test]
+fn image_pulled_during_the_run_stays() {
+    let index = Image::index(vec![old("part")]);
+    for pulled in [&old("used"), &index.children[0]] {
+        let ecr = Ecr::start();
+        ecr.push(&["pending-used"], &old("used"), 42);
+        ecr.push(&["pending-index"], &index, 41);
+        ecr.push(&["pending-stale"], &old("stale"), 40);
+        ecr.store().pulled_later = Some(pulled.digest());
+        let scene = ecr.scene();
+        let document = scene.prune(&APPLY, 3);
+        let image = &document["images"][0];
+        assert_eq!(image["code"], "changed", "{document}");
+        assert!(
+            image["refused"].to_string().contains("last pulled at"),
+            "{document}"
+        );
+        assert_eq!(image["deleted"], json!([]), "{document}");
+        let document = scene.prune(&APPLY, 0);
+        assert_eq!(
+            tags(&document["images"][0]["deleted"]).len(),
+            2,
+            "{document}"
+        );
+        assert!(ecr.has(pulled) && !ecr.has(&old("stale")));
+    }
+}
+
+#[test]
+fn own_reads_protect_no_candidate() {
+    let ecr = Ecr::start();
+    ecr.push(&["pending-stale"], &old("stale"), 40);
+    let scene = ecr.scene();
+    scene.write(
+        "pods.txt",
+        format!("docker://{}\n", Digest::of(b"elsewhere")),
+    );
+    let args = [&APPLY[..], &["--in-use", "pods.txt"]].concat();
+    let document = scene.prune(&args, 0);
+    let deleted = &document["images"][0]["deleted"];
+    assert_eq!(tags(deleted), ["pending-stale"], "{document}");
+    assert!(ecr.operations().contains(&"BatchGetImage".to_owned()));
 }
 
 #[test]

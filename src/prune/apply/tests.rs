@@ -183,7 +183,7 @@ impl Scripted {
 }
 
 impl Package for Scripted {
-    async fn relist(&self, first: &Listing, _: &Progress) -> Result<Listing, Error> {
+    async fn relist(&self, first: &Listing, _: &Rules<'_>, _: &Progress) -> Result<Listing, Error> {
         self.calls.borrow_mut().push("list".to_owned());
         Ok(first.clone())
     }

@@ -134,12 +134,34 @@ impl Ecr {
         Ok(Node::from_manifest(&manifest.value))
     }
 
-    /// Lists the repository for comparison, with the references of new versions.
+    /// Lists the repository before the first deletion, with the pulls since the first listing.
+    pub(super) async fn relist_with_pulls(
+        &self,
+        first: &Listing,
+        rules: &Rules<'_>,
+        progress: &Progress,
+    ) -> Result<Listing, Error> {
+        let (images, mut current) = self.list_again(first, progress).await?;
+        keep(&images, rules, &mut current);
+        Ok(current)
+    }
+
+    /// Lists the repository for comparison.
     pub(super) async fn relist(
         &self,
         before: &Listing,
         progress: &Progress,
     ) -> Result<Listing, Error> {
+        let (_, current) = self.list_again(before, progress).await?;
+        Ok(current)
+    }
+
+    /// The images of the repository, and its listing with the references of new versions.
+    async fn list_again(
+        &self,
+        before: &Listing,
+        progress: &Progress,
+    ) -> Result<(Vec<EcrImage>, Listing), Error> {
         progress.begin("listing versions again", None);
         let listed = self.0.images(&|done| progress.set(done)).await?;
         let mut current = Listing {
@@ -150,7 +172,7 @@ impl Ecr {
         current.dates.extend(push_dates(&listed.images));
         self.read_references(&listed.images, &mut current, progress)
             .await?;
-        Ok(current)
+        Ok((listed.images, current))
     }
 
     pub(super) async fn current_state(&self, version: &Version) -> Result<CurrentState, Error> {
@@ -193,12 +215,19 @@ impl Ecr {
     }
 }
 
-/// Protects the images that ECR knows to be in use: archived ones, and those that were pulled recently.
+/// Protects the images that ECR knows to be in use: archived ones, and those that were pulled recently. The last pull of an
+/// image of which this run read the manifest is its own.
 fn keep(images: &[EcrImage], rules: &Rules<'_>, listing: &mut Listing) {
     let now = listing.clock.earlier();
+    let is_read = |digest| {
+        let node = listing.nodes.get(digest);
+        node.is_some_and(|node| node.config.is_some())
+    };
     let mut pulls = HashMap::new();
     for image in images.iter().filter(|image| is_plain(image)) {
-        pulls.extend(image.last_pull.map(|pull| (image.digest, pull)));
+        if !is_read(&image.digest) {
+            pulls.extend(image.last_pull.map(|pull| (image.digest, pull)));
+        }
     }
     for image in images {
         if !image.is_active {

@@ -109,11 +109,16 @@ impl Backend {
 }
 
 impl Package for Backend {
-    async fn relist(&self, first: &Listing, progress: &Progress) -> Result<Listing, Error> {
+    async fn relist(
+        &self,
+        first: &Listing,
+        rules: &Rules<'_>,
+        progress: &Progress,
+    ) -> Result<Listing, Error> {
         match self {
             Self::Registry(registry) => registry.relist(first, &[], progress).await,
             Self::Ghcr(ghcr) => ghcr.relist(first, progress).await,
-            Self::Ecr(ecr) => ecr.relist(first, progress).await,
+            Self::Ecr(ecr) => ecr.relist_with_pulls(first, rules, progress).await,
         }
     }
 
