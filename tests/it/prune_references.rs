@@ -84,6 +84,24 @@ fn reference_by_tag_in_any_text_protects() {
 }
 
 #[test]
+fn version_of_a_chart_protects_its_tag() {
+    let versions = ["1.0.0_build.5", "1.0.0_build.6", "1.0.0_build.7"];
+    let images = versions.map(|version| (version, old(version)));
+    let pinned = pinned();
+    let mut all = vec![("main", &pinned)];
+    all.extend(images.iter().map(|(version, image)| (*version, image)));
+    let real = Real::new(r"tags: '^\d+\.\d+\.\d+_'", &all);
+    let text = "source: { chart: app, targetRevision: 1.0.0+build.5 }\n";
+    real.scene.write("argo.yaml", text);
+    real.scene
+        .write("values.json", r#"{"version": "1.0.0\u002bbuild.6"}"#);
+    real.scene.commit("charts");
+    let document = deletes(&real, &["1.0.0_build.7"]);
+    kept(&document, "1.0.0_build.5", "is used in argo.yaml:1");
+    kept(&document, "1.0.0_build.6", "is used in values.json:1");
+}
+
+#[test]
 fn reference_by_tag_protects_the_second_image() {
     let real = with(&[]);
     let base = format!("{}/acme/base", real.registry.host);

@@ -427,16 +427,28 @@ impl<'b> Form<'b> {
 
     fn each_word(&self, visit: &mut impl FnMut(usize, &str)) {
         let text = &*self.text;
+        let is_part = |byte: &u8| Tag::has_character(*byte) || *byte == b'+';
         let mut at = 0;
-        while let Some(start) = text[at..].iter().position(|byte| Tag::has_character(*byte)) {
+        while let Some(start) = text[at..].iter().position(is_part) {
             let start = at + start;
-            let length = text[start..]
-                .iter()
-                .position(|byte| !Tag::has_character(*byte));
+            let length = text[start..].iter().position(|byte| !is_part(byte));
             at = length.map_or(text.len(), |length| start + length);
             // All characters of a run are ASCII.
             let run = std::str::from_utf8(&text[start..at]).unwrap_or_default();
-            words_of(run, |first, word| visit(self.offset(start + first), word));
+            let mut part_at = start;
+            for part in run.split('+') {
+                words_of(part, |first, word| {
+                    visit(self.offset(part_at + first), word);
+                });
+                part_at += part.len() + 1;
+            }
+            // Helm replaces the `+` of a version with `_` in the tag of a chart (Helm Documentation, "Use OCI-based
+            // registries").
+            if run.contains('+') {
+                words_of(&run.replace('+', "_"), |first, word| {
+                    visit(self.offset(start + first), word);
+                });
+            }
         }
     }
 
@@ -639,9 +651,28 @@ mod tests {
             "tag: \"t-\\\r\n\tx1\"",
             "docker://x.example%2Facme%2Fapp%3At-x1",
             "tag: t\\-x1",
+            "a+t-x1+b",
         ] {
             assert!(protects(text), "{text}");
         }
+        for text in [
+            "version: 1.0.0+build.5",
+            r#"{"targetRevision": "1.0.0\u002bbuild.5"}"#,
+            "chart=1.0.0%2Bbuild.5",
+            "1.0.0_build.5",
+            "x+1.0.0+build.5",
+        ] {
+            let expected = [("1.0.0_build.5".to_owned(), None, 1)];
+            assert_eq!(
+                tags(r"^1\.0\.0_build\.5$", text.as_bytes()),
+                expected,
+                "{text}"
+            );
+        }
+        assert_eq!(
+            tags(r"^1\.0\.0_build\.5$", b"1.0.0 + build.5 1.0.0-build.5"),
+            []
+        );
         let kustomize = b"newTag: t-x\ntagSuffix: '1'\n";
         assert_eq!(tags("^t-x1$", kustomize), [("t-x1".to_owned(), None, 1)]);
         for text in [
@@ -820,7 +851,7 @@ images:
 
     #[test]
     fn words_of_hostile_text_are_bounded() {
-        for part in ["_", "a-", "a__", "\\\\", "%5c", "\0a"] {
+        for part in ["_", "a-", "a__", "a+", "+", "\\\\", "%5c", "\0a"] {
             let text = part.repeat(16 * 1024 / part.len());
             let mut count = 0;
             each_word(text.as_bytes(), |_, _| count += 1);
