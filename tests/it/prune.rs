@@ -856,6 +856,31 @@ fn outdated_base_branch_refuses() {
 }
 
 #[test]
+fn help_fetches_the_base_without_a_refspec() {
+    let real = Real::new("", &[("main", &pinned()), ("pending-stale", &old("stale"))]);
+    let git = |args: &[&str]| real.scene.git(args);
+    git(&["remote", "set-head", "origin", "main"]);
+    // A bare clone has none, and that of one branch another one.
+    git(&["config", "--unset-all", "remote.origin.fetch"]);
+    real.scene.elsewhere("main", &[("x.txt", "x")]);
+    // The remote-tracking branch has diverged, and a tag with the name of the branch hides it from a short refspec.
+    git(&["commit", "-q", "--allow-empty", "-m", "diverged"]);
+    git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    git(&["push", "-q", "origin", "HEAD:refs/tags/main"]);
+    let document = refused(&real, 3, "base_behind");
+    let hint = document["images"][0]["hint"].as_str().unwrap();
+    let command = "git fetch origin +refs/heads/main:refs/remotes/origin/main";
+    assert_eq!(hint, format!("fetch it: {command}"));
+    git(&command.split(' ').skip(1).collect::<Vec<_>>());
+    let document = real.scene.prune(&["--apply"], 0);
+    assert_eq!(
+        tags(&document["images"][0]["deleted"]),
+        ["pending-stale"],
+        "{document}"
+    );
+}
+
+#[test]
 fn base_branch_by_ci_replaces_unknown_default() {
     let (pinned, first, stale) = (pinned(), old("first"), old("stale"));
     let real = Real::new(

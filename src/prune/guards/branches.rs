@@ -7,6 +7,7 @@ use crate::{
     base::{
         error::{Class, Code, Error},
         files::RelPath,
+        untrusted::shell,
     },
     config::{Config, Revisions, Template},
     core::history::{CommitConfig, commit_config},
@@ -302,13 +303,30 @@ pub(crate) fn tips_keep_moving_error() -> Error {
 }
 
 fn outdated(remote: &str, base: &str, local: &ObjectId, remote_tip: Option<&ObjectId>) -> Error {
-    let remote_tip = remote_tip.map_or_else(|| "missing".to_owned(), ObjectId::short);
-    let message = format!(
-        "{remote}/{base} is at {} in this clone, but at {remote_tip} on the remote",
-        local.short()
-    );
-    Error::new(Class::Unavailable, Code::BASE_BEHIND, message)
-        .help(format!("fetch it: git fetch {remote}"))
+    let local = local.short();
+    let (message, help) = match remote_tip {
+        // A bare clone has no refspec for its remote-tracking branches, and a clone of one branch has none for others.
+        Some(tip) => (
+            format!(
+                "{remote}/{base} is at {local} in this clone, but at {} on the remote",
+                tip.short()
+            ),
+            format!(
+                "fetch it: git fetch {} {}",
+                shell(remote),
+                shell(&format!("+{BRANCHES}{base}:refs/remotes/{remote}/{base}"))
+            ),
+        ),
+        None => (
+            format!("{remote}/{base} is at {local} in this clone, but missing on the remote"),
+            format!(
+                "if the default branch was renamed: git fetch {0}, git remote set-head {0} --auto; if another branch \
+                 counts, set `provenance.branch` in the configuration",
+                shell(remote)
+            ),
+        ),
+    };
+    Error::new(Class::Unavailable, Code::BASE_BEHIND, message).help(help)
 }
 
 impl BranchNames {
