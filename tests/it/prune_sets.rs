@@ -368,3 +368,32 @@ fn clone_of_a_fork_loses_no_protection() {
         "is used in new:1 on main of upstream",
     );
 }
+
+#[test]
+fn unread_pins_of_a_fleet_are_reported() {
+    let real = with(&[]);
+    let text = config(&real.registry.host, "");
+    real.scene.write("repin.yaml", text + "fleet: {}\n");
+    real.scene.commit("a fleet");
+    let document = real.scene.prune(&[], 0);
+    let candidates = &document["images"][0]["candidates"];
+    assert_eq!(tags(candidates), ["pending-stale"], "{document}");
+    let warnings = document["warnings"].as_array().unwrap();
+    let fleet = warnings.iter().find(|row| row["code"] == "fleet_unchecked");
+    let detail = fleet.unwrap()["detail"].to_string();
+    assert!(detail.contains("prune.also_pinned_in"), "{document}");
+    let ran = real.scene.run(&["prune"]).exits(0);
+    assert!(
+        ran.stderr.contains("of the fleet of repin.yaml"),
+        "{}",
+        ran.stderr
+    );
+    let document = real
+        .scene
+        .run(&["builds", "--protected", "--format", "json"])
+        .json();
+    assert!(
+        document["warnings"].to_string().contains("fleet_unchecked"),
+        "{document}"
+    );
+}

@@ -139,12 +139,12 @@ pub(crate) struct RestoreDocument {
 }
 
 impl PruneDocument {
-    pub(crate) fn new(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> Self {
+    pub(crate) fn new(images: &[ImageOutcome], applied: bool, unread: &[Warning]) -> Self {
         Self {
             schema: "repin.prune/1",
             applied,
             images: images.iter().map(PruneImage::new).collect(),
-            warnings: warning.into_iter().map(PruneWarning::new).collect(),
+            warnings: unread.iter().map(PruneWarning::new).collect(),
         }
     }
 }
@@ -369,9 +369,9 @@ fn mixed(count: usize) -> String {
 }
 
 /// The step summary, in Markdown.
-pub(crate) fn summary(images: &[ImageOutcome], applied: bool, warning: Option<&Warning>) -> String {
+pub(crate) fn summary(images: &[ImageOutcome], applied: bool, unread: &[Warning]) -> String {
     let mut out = format!("### prune{}\n", if applied { "" } else { " (dry run)" });
-    if let Some(warning) = warning {
+    for warning in unread {
         summary_warning(&mut out, warning);
     }
     for image in images {

@@ -80,13 +80,26 @@ impl<'r> ProtectionReader<'r> {
         with_protection(prune, &self.locations[image], sets, self.services)
     }
 
-    /// The heads of open pull requests. If they cannot be listed, returns a warning, or refuses.
+    /// The heads of open pull requests, with the warnings about evidence that is not read. If they cannot be listed,
+    /// warns or refuses.
     pub(crate) fn open_pulls(
         &self,
         prune: &Prune,
-    ) -> Result<(Vec<PullHead>, Option<Warning>), Errors> {
+    ) -> Result<(Vec<PullHead>, Vec<Warning>), Errors> {
+        let mut warnings = Vec::new();
+        let mut sets = self.sets.iter().flatten().chain([self.config]);
+        if let Some(set) = sets.find(|set| set.fleet.is_some()) {
+            warnings.push(Warning {
+                code: Code::FLEET_UNCHECKED,
+                detail: format!(
+                    "pins in the repositories of the fleet of {} are not read: list those that deploy the images in \
+                     `prune.also_pinned_in`",
+                    set.set_path
+                ),
+            });
+        }
         let reason = match open_pulls(self.config, self.services)? {
-            Access::Granted(pulls) => return Ok((pulls, None)),
+            Access::Granted(pulls) => return Ok((pulls, warnings)),
             Access::NoToken(reason) => reason,
         };
         let code = Code::FORKS_UNCHECKED;
@@ -98,7 +111,8 @@ impl<'r> ProtectionReader<'r> {
             );
             return Err(Error::new(Class::Denied, code, detail).help(help).into());
         }
-        Ok((Vec::new(), Some(Warning { code, detail })))
+        warnings.push(Warning { code, detail });
+        Ok((Vec::new(), warnings))
     }
 
     /// `deletes`: whether versions are deleted by the rules of the configuration.
@@ -133,8 +147,8 @@ pub(crate) struct SetProtection {
     sources: ProtectionSources,
     /// The rules of each image.
     rules: Vec<Prune>,
-    /// That open pull requests were not checked.
-    warning: Option<Warning>,
+    /// The evidence that was not read.
+    warnings: Vec<Warning>,
 }
 
 impl SetProtection {
@@ -149,21 +163,21 @@ impl SetProtection {
         for image in 0..config.images.len() {
             rules.push(reader.rules_of(image, prune)?);
         }
-        let (pulls, warning) = reader.open_pulls(prune)?;
-        if let Some(warning) = &warning {
+        let (pulls, warnings) = reader.open_pulls(prune)?;
+        for warning in &warnings {
             services.console.warn(&plain(&warning.detail));
         }
         let sources = reader.gather(&pulls, false)?;
         Ok(Self {
             sources,
             rules,
-            warning,
+            warnings,
         })
     }
 
-    /// The warning about the evidence.
-    pub(crate) fn warning(&self) -> Option<&Warning> {
-        self.warning.as_ref()
+    /// The warnings about the evidence.
+    pub(crate) fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The evidence that keeps the image with this index in the configuration.

@@ -47,8 +47,8 @@ pub(crate) struct PruneResult {
     pub(crate) images: Vec<ImageOutcome>,
     /// Whether versions were deleted, or none had to be.
     pub(crate) applied: bool,
-    /// A warning if open pull requests cannot be listed.
-    pub(crate) warning: Option<Warning>,
+    /// The warnings about evidence that was not read.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// The receiver of each deletion, as it happens, and of its image.
@@ -81,7 +81,7 @@ struct Run<'r> {
     services: &'r Services,
     inputs: ProtectionReader<'r>,
     jobs: Vec<Job>,
-    warning: Option<Warning>,
+    warnings: Vec<Warning>,
 }
 
 /// Checks every image; with `apply`, deletes if no image is refused.
@@ -118,7 +118,7 @@ pub(crate) fn prune(
         services,
         inputs,
         jobs,
-        warning: None,
+        warnings: Vec::new(),
     };
     let applied = run.execute(on_deletion).unwrap_or_else(|refusals| {
         run.refuse(refusals);
@@ -127,7 +127,7 @@ pub(crate) fn prune(
     Ok(Access::Granted(PruneResult {
         images: run.jobs.into_iter().map(|job| job.outcome).collect(),
         applied,
-        warning: run.warning,
+        warnings: run.warnings,
     }))
 }
 
@@ -173,10 +173,10 @@ impl Run<'_> {
         Err(prune::tips_keep_moving_error().into())
     }
 
-    /// The heads of open pull requests, with a warning if they cannot be listed.
+    /// The heads of open pull requests, with the warnings about evidence that is not read.
     fn open_pulls(&mut self) -> Result<Vec<PullHead>, Errors> {
-        let (pulls, warning) = self.inputs.open_pulls(self.request.rules.prune)?;
-        self.warning = warning;
+        let (pulls, warnings) = self.inputs.open_pulls(self.request.rules.prune)?;
+        self.warnings = warnings;
         Ok(pulls)
     }
 

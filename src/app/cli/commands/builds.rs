@@ -107,7 +107,7 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
             left_out,
             warnings: protection
                 .iter()
-                .filter_map(SetProtection::warning)
+                .flat_map(SetProtection::warnings)
                 .map(PruneWarning::new)
                 .collect(),
         });

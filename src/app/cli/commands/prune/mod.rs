@@ -171,16 +171,16 @@ pub(in crate::app::cli) fn run(args: &Arguments, cx: &mut Context) -> Result<Exi
                     ..ImageOutcome::new(&config.images[image])
                 });
             }
-            report::report(&outcomes, false, None, false, &mut step, cx)?;
+            report::report(&outcomes, false, &[], false, &mut step, cx)?;
             return Ok(cx.note_skip("prune", &reason));
         }
         Access::NoToken(reason) => return Err(no_token_error(&reason)),
     };
-    let (images, warning) = (&result.images, result.warning.as_ref());
+    let (images, unread) = (&result.images, &result.warnings);
     let tags = args.tag_protected.is_some();
     match &file {
-        Some(file) if file.is_stdout() => report::report_errors(images, warning, cx),
-        _ => report::report(images, result.applied, warning, tags, &mut step, cx)?,
+        Some(file) if file.is_stdout() => report::report_errors(images, unread, cx),
+        _ => report::report(images, result.applied, unread, tags, &mut step, cx)?,
     }
     if let Some(file) = &file {
         write_protected(file, images, cx)?;

@@ -47,7 +47,7 @@ pub(super) fn log(event: &DeletionEvent<'_>, outcome: &ImageOutcome, output: &Ou
 pub(super) fn report(
     images: &[ImageOutcome],
     applied: bool,
-    warning: Option<&Warning>,
+    unread: &[Warning],
     tags: bool,
     step: &mut Option<StepFiles>,
     cx: &mut Context,
@@ -67,17 +67,17 @@ pub(super) fn report(
             ("kind", "prune".to_owned()),
             ("changed", changed.to_string()),
         ])?;
-        step.summary(&summary(images, applied, warning))?;
+        step.summary(&summary(images, applied, unread))?;
     }
     let output = &mut cx.output;
     if output.format == Format::Json {
-        output.print_json(&PruneDocument::new(images, applied, warning));
+        output.print_json(&PruneDocument::new(images, applied, unread));
         return Ok(());
     }
     for image in images {
         output.print_text(&text(image, output.volume >= Volume::Verbose));
     }
-    report_errors(images, warning, cx);
+    report_errors(images, unread, cx);
     let conclusion = if tags {
         tag_conclusion(images, applied)
     } else {
@@ -87,11 +87,10 @@ pub(super) fn report(
     Ok(())
 }
 
-/// Reports warnings and refusals on standard error.
-pub(super) fn report_errors(images: &[ImageOutcome], warning: Option<&Warning>, cx: &mut Context) {
+/// Reports warnings and refusals on standard error. `unread`: the warnings about the whole run.
+pub(super) fn report_errors(images: &[ImageOutcome], unread: &[Warning], cx: &mut Context) {
     let output = &mut cx.output;
-    if let Some(warning) = warning {
-        let Warning { code, detail } = warning;
+    for Warning { code, detail } in unread {
         warn(code.as_str(), detail, detail, output);
     }
     let mut refusals = Vec::new();
