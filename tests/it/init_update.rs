@@ -174,6 +174,66 @@ fn pins_of_another_configuration_are_not_added() {
 }
 
 #[test]
+fn update_refuses_the_counts_of_a_sparse_checkout() {
+    let repository = repository("files: ['*/x.yml']\n");
+    repository.write("b/x.yml", pin('a'));
+    repository.write("c/x.yml", "no pin\n");
+    repository.replace("repin.yaml", "pins: 1", "pins: 2");
+    repository.commit("two pins");
+    repository.run(&["check"]).exits(0);
+    repository.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/b/", "!/c/"]);
+    let old = config(&repository);
+    for policy in ["", "outside: ignore\n"] {
+        // A set without any remaining pin would be another error.
+        for pins in ["pins: 1", "pins: 2"] {
+            let text = old.replace("pins: 2", pins) + policy;
+            repository.write("repin.yaml", &text);
+            let ran = repository.run(&["init", "--update"]).exits(1);
+            for part in [
+                "leaves out: b/x.yml",
+                "include the 2 files that `files:` matches",
+            ] {
+                assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+            }
+            assert_eq!(config(&repository), text);
+        }
+    }
+    // The files without a pin do not matter, unless a count is lowered.
+    repository.write("repin.yaml", &old);
+    repository.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/c/"]);
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(ran.stdout.contains("up to date"), "{}", ran.stdout);
+    repository.write("repin.yaml", old.replace("pins: 2", "pins: 3"));
+    let ran = repository.run(&["init", "--update"]).exits(1);
+    assert!(
+        ran.stderr.contains("cannot lower a count"),
+        "{}",
+        ran.stderr
+    );
+    repository.git(&["sparse-checkout", "disable"]);
+    repository.run(&["init", "--update"]).exits(0);
+    assert_eq!(config(&repository), old);
+}
+
+#[test]
+fn init_reports_files_outside_of_the_sparse_checkout() {
+    let repository = repository("files: ['*/x.yml']\n");
+    repository.write("b/x.yml", pin('a'));
+    repository.write("b/y.yml", "");
+    repository.commit("two pins");
+    fs::remove_file(repository.path("repin.yaml")).unwrap();
+    let warning = "2 tracked files not searched, because the sparse checkout leaves them out";
+    for args in [&["init", "--dry-run"][..], &["init", "--pin"]] {
+        repository.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/b/"]);
+        let ran = repository.run(args).exits(0);
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+        repository.git(&["sparse-checkout", "disable"]);
+        let ran = repository.run(args).exits(0);
+        assert!(!ran.stderr.contains("sparse"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn update_warns_of_another_environment() {
     let repository = repository("files: [staging/x.yml]\n");
     for (directory, build) in [("staging", 'a'), ("prod", 'a')] {

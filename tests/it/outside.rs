@@ -461,7 +461,7 @@ fn nested_configuration_counts_its_split_pins() {
     assert_eq!(
         checked(&world),
         [
-            "digest_outside team/values.yaml:1:49",
+            "pin_outside team/values.yaml:1:49",
             "digest_outside team/values.yaml:2:9"
         ]
     );
@@ -724,7 +724,6 @@ fn sparse_file_is_read_from_the_index() {
     assert_eq!(
         checked(&world),
         [
-            "pin_outside .github/workflows/more.yml:1:1",
             "digest_outside deploy/values.yaml:1:9",
             "digest_outside layout/oci-layout:1:1",
         ]
@@ -732,15 +731,146 @@ fn sparse_file_is_read_from_the_index() {
     world.write("elsewhere.yml", format!("ghcr.io/acme/fix@{fix}\n"));
     world.git(&["add", "--sparse", "elsewhere.yml"]);
     let document = world.run(&["check", "--format", "json"]).json();
-    let reasons = details(&document, "pin_outside", "warn");
+    assert_eq!(
+        rows(&document, "fail"),
+        ["pin_outside .github/workflows/more.yml:1:1"]
+    );
+    let reasons = details(&document, "pin_outside", "fail");
     assert!(
         reasons[0].contains(".github/workflows/more.yml is outside of the sparse checkout"),
         "{reasons:?}"
     );
+    let reasons = details(&document, "pin_outside", "warn");
     assert!(
-        reasons[1].contains("`files` does not match elsewhere.yml"),
+        reasons[0].contains("`files` does not match elsewhere.yml"),
         "{reasons:?}"
     );
+}
+
+#[test]
+fn left_out_pin_of_files_stops_every_change() {
+    let world = repository();
+    world.adopt(REV_A);
+    world.push();
+    world.promoted(REV_B);
+    let fix = world.digest("fix", REV_B).to_owned();
+    let more = format!("ghcr.io/acme/fix@{fix}\n");
+    track(&world, ".github/workflows/more.yml", more);
+    world.commit("a pin more");
+    world.git(&[
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/*",
+        "!/.github/workflows/more.yml",
+    ]);
+    let remedy = "`git sparse-checkout add .github/workflows`, or every file with";
+    for args in [
+        &["check"][..],
+        &["promote", "--revision", REV_B],
+        &["rollback", "--to", REV_A],
+    ] {
+        let ran = world.run(args).exits(1);
+        for part in ["error[pin_outside]", "more.yml:1:1", remedy] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    }
+    // A wrong count may be that of the files in the work tree.
+    world.replace("repin.yaml", "acme/fix, pins: 2", "acme/fix, pins: 3");
+    let checked = world.run(&["check"]).exits(1);
+    let remedy = "include the 1 file that `files:` matches and the sparse checkout leaves out";
+    assert!(checked.stderr.contains(remedy), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("--update"), "{}", checked.stderr);
+    world.replace("repin.yaml", "acme/fix, pins: 3", "acme/fix, pins: 2");
+    set(&world, "outside: ignore");
+    world.run(&["check"]).exits(0);
+    world.git(&["sparse-checkout", "disable"]);
+    world.replace("repin.yaml", "acme/fix, pins: 2", "acme/fix, pins: 3");
+    world.run(&["check"]).exits(0);
+}
+
+#[test]
+fn left_out_split_pin_of_files_fails() {
+    let world = repository();
+    let fix = world.digest("fix", REV_A).to_owned();
+    let entry = format!("a: {{ name: ghcr.io/acme/fix, hash: '{fix}' }}\n");
+    for path in ["x/a.yml", "x/kept.yml"] {
+        track(&world, path, &entry);
+    }
+    track(&world, "x/kept.txt", "");
+    let keys = "places: { keys: { entry: /a, repository: name, digest: hash, files: ['x/*.yml'] }, \
+                marked: { files: ['x/*.txt'] } }";
+    set(&world, keys);
+    track(&world, "x/m.txt", format!("{fix} # repin: fix\n"));
+    world.replace("repin.yaml", "pins: 2", "pins: 5");
+    world.commit("a place");
+    world.run(&["check"]).exits(0);
+    let rules = ["/*", "!/x/a.yml", "!/x/m.txt"];
+    world.git(&[&["sparse-checkout", "set", "--no-cone"][..], &rules].concat());
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    let expected = ["pin_outside x/a.yml:1:37", "pin_outside x/m.txt:1:1"];
+    assert_eq!(rows(&document, "fail"), expected);
+}
+
+/// Entries of kustomize and Helm with another digest, in files that no glob matches.
+const SPLIT: [(&str, &str, &str); 2] = [
+    (
+        "clusters/eu/kustomization.yaml",
+        "images:\n- name: web\n  newName: ghcr.io/acme/fix\n  digest: DIGEST\n",
+        "pin_outside clusters/eu/kustomization.yaml:4:11",
+    ),
+    (
+        "helm/values-eu.yaml",
+        "image:\n  registry: ghcr.io/acme\n  repository: fix\n  digest: DIGEST\n",
+        "pin_outside helm/values-eu.yaml:4:11",
+    ),
+];
+
+#[test]
+fn split_pin_without_a_glob_is_reported() {
+    let world = repository();
+    for (path, text, _) in SPLIT {
+        track(&world, path, text.replace("DIGEST", OTHER));
+    }
+    let escaped = SPLIT[1]
+        .1
+        .replace("  repository: fix", r#"  repository: "f\x69x""#);
+    track(
+        &world,
+        "helm/escaped.yaml",
+        escaped.replace("DIGEST", OTHER),
+    );
+    // Entries of another repository, and the same text in no file of a place.
+    let other = SPLIT[1]
+        .1
+        .replace(": fix", ": fixed")
+        .replace("DIGEST", OTHER);
+    track(&world, "helm/other.yaml", other);
+    track(
+        &world,
+        "helm/values.md",
+        SPLIT[1].1.replace("DIGEST", OTHER),
+    );
+    let expected = [SPLIT[0].2, "pin_outside helm/escaped.yaml:4:11", SPLIT[1].2];
+    assert_eq!(checked(&world), expected);
+    let remedy = "`files` does not match the file: `places: { helm: {} }` finds such entries";
+    let update = world.run(&["init", "--update", "--dry-run"]).exits(0);
+    assert!(update.stderr.contains(remedy), "{}", update.stderr);
+    // Also from the index.
+    world.commit("more clusters");
+    world.git(&[
+        "sparse-checkout",
+        "set",
+        "--no-cone",
+        "/*",
+        "!/clusters/",
+        "!/helm/",
+    ]);
+    assert_eq!(checked(&world), expected);
+    world.git(&["sparse-checkout", "disable"]);
+    set(&world, "outside: refuse");
+    let document = world.run(&["check", "--format", "json"]).exits(1).json();
+    assert_eq!(rows(&document, "fail"), expected);
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(crate) use history::{
     shallow_error, unknown_hold,
 };
 pub(crate) use outside::{
-    check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, no_match_message,
-    tree_checks,
+    check_digests_outside, check_outside, check_unmatched_globs, check_unpinned, inclusion_of_all,
+    no_match_message, tree_checks,
 };
 pub(crate) use pin_tags::full_revision;
 pub(crate) use pin_tags::{

@@ -1,12 +1,16 @@
 //! Verdicts on digests and references outside the counted pins, and on globs that match nothing.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use super::{Check, Code, FileLocation, Status, check_agreement, check_counted_once, check_pins};
 use crate::{
     base::{
         files::{Glob, Globs, RelPath, Snapshot},
         text::counted,
+        untrusted::shell,
     },
     config::{Config, Operation, OutsidePolicy},
     core::{
@@ -20,6 +24,13 @@ use crate::{
 /// unpinned references and undeclared images.
 pub(crate) fn tree_checks(config: &Config, found: &FoundPins, digests: &Outside) -> Vec<Check> {
     let mut checks = check_pins(config, found);
+    if !digests.left_out.is_empty() {
+        for check in &mut checks {
+            if check.code == Code::PIN_COUNT && check.status == Status::Fail {
+                check.help = Some(inclusion_of_all(&digests.left_out));
+            }
+        }
+    }
     checks.extend(check_agreement(config, found, Status::Fail));
     checks.extend(check_outside(config, found, digests, Operation::Promotion));
     checks.extend(check_references(config, digests, found));
@@ -72,8 +83,15 @@ pub(crate) fn check_digests_outside(
             ..
         } = occurrence.item;
         if let Some((image, detail)) = pin_detail(config, occurrence) {
-            let check =
-                Check::new(Code::PIN_OUTSIDE, pin_status, detail).image(&config.images[image].name);
+            let is_left_out = matches!(occurrence.item.kind, OccurrenceKind::Image(_))
+                && outside.left_out.contains(&*occurrence.file);
+            let check = if is_left_out {
+                let help = inclusion(config, &occurrence.file);
+                Check::new(Code::PIN_OUTSIDE, Status::Fail, detail).help(help)
+            } else {
+                Check::new(Code::PIN_OUTSIDE, pin_status, detail)
+            };
+            let check = check.image(&config.images[image].name);
             checks.push(at_occurrence(check, occurrence));
             continue;
         }
@@ -131,8 +149,13 @@ fn pin_detail(config: &Config, occurrence: &Located<Occurrence>) -> Option<(usiz
         OccurrenceKind::Entry(image, place) => {
             let name = STANDARD_PLACES[*place];
             let repository = &config.images[*image].repository;
+            let reason = if config.scanned.matches(file.as_path()) {
+                "no place searches the file"
+            } else {
+                "`files` does not match the file"
+            };
             let fact = format!(
-                " in an entry with {repository}, but no place searches the file: `places: {{ {name}: {{}} }}` does"
+                " in an entry with {repository}, but {reason}: `places: {{ {name}: {{}} }}` finds such entries in the files of `files`"
             );
             (*image, fact)
         }
@@ -151,6 +174,34 @@ fn uncounted_reason(config: &Config, file: &RelPath) -> String {
     } else {
         format!(", but repin uses names such as {file} for its own files")
     }
+}
+
+/// The command that includes a file which the sparse checkout leaves out.
+fn inclusion(config: &Config, file: &RelPath) -> String {
+    let directory = file.as_path().parent().unwrap_or(Path::new(""));
+    let directory = config.set_path.directory().join(directory);
+    let directory = directory.to_string_lossy();
+    // An argument that begins with a hyphen is an option, and an exclamation mark excludes a directory.
+    if directory.is_empty() || directory.starts_with(['-', '!']) {
+        return "include the file with `git sparse-checkout disable`".to_owned();
+    }
+    let place = if config.set_path.directory().as_os_str().is_empty() {
+        ""
+    } else {
+        " in the top directory of the repository"
+    };
+    format!(
+        "include the file with `git sparse-checkout add {}`{place}, or every file with `git sparse-checkout disable`",
+        shell(&directory)
+    )
+}
+
+/// The command that includes all files of `files:` which the sparse checkout leaves out.
+pub(crate) fn inclusion_of_all(left_out: &HashSet<RelPath>) -> String {
+    format!(
+        "include the {} that `files:` matches and the sparse checkout leaves out: `git sparse-checkout disable`",
+        counted(left_out.len(), "file")
+    )
 }
 
 fn digest_detail(image: Option<&String>, occurrence: &Occurrence) -> String {

@@ -19,15 +19,17 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Outside, Scope, TrackedFile, TrackedTree, Unreadable, add_other_sets, from_top, is_outside,
-    is_searched, read_blob,
+    Exists, Outside, Scope, TrackedFile, TrackedTree, Unreadable, add_other_sets, from_top,
+    is_outside, is_searched, read_blob,
 };
 use crate::{
     base::files::{Globs, RelPath, is_config_file},
     config::{self, Config, Image, OutsidePolicy, SetPath},
     core::{
         configurations::{self, ConfigurationFiles, Contents, OtherConfigurations, is_left_out},
-        pins::{FoundPins, Located, Occurrence, OccurrenceFinder, OccurrenceKind, Pin},
+        pins::{
+            FoundPins, Located, Occurrence, OccurrenceKind, OtherDigestFinder, OtherPlaces, Pin,
+        },
     },
     git::{Git, GitError, ObjectId, SharedTracking},
     oci::{Digest, Repository},
@@ -93,7 +95,8 @@ fn search(
         entries.retain(|entry| is_searched(&layouts, config, &entry.path));
         let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
         fetch(git, &blobs)?;
-        search_blobs(config, git, found, entries, outside)?;
+        let exists = |path: &Path| contents.has_chart(&root.join(path));
+        search_blobs(config, git, found, (entries, &exists), outside)?;
     }
     add_other_sets(&others, found, &mut contents, outside);
     Ok(())
@@ -137,7 +140,7 @@ fn fetch(git: &Git, blobs: &[ObjectId]) -> Result<(), GitError> {
 pub(super) fn sparse(
     config: &Config,
     found: &FoundPins,
-    files: Vec<TrackedFile>,
+    (files, exists): (Vec<TrackedFile>, &Exists<'_>),
     outside: &mut Outside,
 ) {
     let entries = files.into_iter().filter_map(|file| {
@@ -147,60 +150,72 @@ pub(super) fn sparse(
         })
     });
     let entries = entries.collect();
-    let searched =
-        Git::open(&config.root).and_then(|git| search_blobs(config, &git, found, entries, outside));
+    let searched = Git::open(&config.root)
+        .and_then(|git| search_blobs(config, &git, found, (entries, exists), outside));
     if let Err(error) = searched {
         let reason = format!("cannot read the files outside of the sparse checkout: {error}");
         outside.unread.push(Unreadable::tree(reason, error.hint()));
     }
-    outside.sort();
 }
 
-/// Searches each content once, however many files have it.
+/// Searches each content once for the same places, however many files have it.
 fn search_blobs(
     config: &Config,
     git: &Git,
     found: &FoundPins,
-    entries: Vec<Entry>,
+    (entries, exists): (Vec<Entry>, &Exists<'_>),
     outside: &mut Outside,
 ) -> Result<(), GitError> {
-    let finder = OccurrenceFinder::new(config);
+    let finder = Arc::new(OtherDigestFinder::new(config));
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
-    let mut buffer = Vec::new();
-    let mut objects = git.objects(move |content: &mut dyn Read| {
-        let found = finder.digests(content, &mut buffer, |kind, digest| {
-            is_outside(kind, digest, &pinned)
-        })?;
-        Ok(Some(found.occurrences).filter(|occurrences| !occurrences.is_empty()))
-    });
-    let mut requested = HashSet::new();
-    for entry in &entries {
-        if requested.insert(entry.blob) {
-            objects.request(entry.blob)?;
-        }
-    }
-    let contents: HashMap<ObjectId, Vec<Occurrence>> = objects.finish()?;
+    let pinned = Arc::new(pinned);
     outside.files += entries.len();
+    let mut groups: HashMap<OtherPlaces, Vec<Entry>> = HashMap::new();
+    for entry in entries {
+        let places = if outside.left_out.contains(&entry.path) {
+            finder.places_of_left_out(&entry.path, exists)
+        } else {
+            finder.places_of(&entry.path, exists)
+        };
+        groups.entry(places).or_default().push(entry);
+    }
     let pins: HashSet<_> = found
         .pins()
         .iter()
         .map(|pin| (&*pin.file, pin.item.offset, pin.item.digest))
         .collect();
-    for entry in entries {
-        let Some(occurrences) = contents.get(&entry.blob) else {
-            continue;
-        };
-        let file = Arc::new(entry.path);
-        for occurrence in occurrences {
-            // Files that are not counted, or not in the work tree, have no pins in `found`.
-            if !pins.contains(&(&*file, occurrence.offset, occurrence.digest)) {
-                outside.occurrences.push(Located {
-                    file: Arc::clone(&file),
-                    item: occurrence.clone(),
-                });
+    let mut occurrences = Vec::new();
+    for (places, entries) in groups {
+        let (finder, pinned) = (Arc::clone(&finder), Arc::clone(&pinned));
+        let mut buffer = Vec::new();
+        let mut objects = git.objects(move |content: &mut dyn Read| {
+            let found = finder.in_file(content, &mut buffer, &places, |kind, digest| {
+                is_outside(kind, digest, &pinned)
+            })?;
+            Ok(Some(found.occurrences).filter(|occurrences| !occurrences.is_empty()))
+        });
+        let mut requested = HashSet::new();
+        for entry in &entries {
+            if requested.insert(entry.blob) {
+                objects.request(entry.blob)?;
+            }
+        }
+        let contents: HashMap<ObjectId, Vec<Occurrence>> = objects.finish()?;
+        for entry in entries {
+            let file = Arc::new(entry.path);
+            for occurrence in contents.get(&entry.blob).into_iter().flatten() {
+                // Files that are not counted, or not in the work tree, have no pins in `found`.
+                if !pins.contains(&(&*file, occurrence.offset, occurrence.digest)) {
+                    occurrences.push(Located {
+                        file: Arc::clone(&file),
+                        item: occurrence.clone(),
+                    });
+                }
             }
         }
     }
+    outside.occurrences.extend(occurrences);
+    outside.sort();
     Ok(())
 }
 

@@ -19,11 +19,11 @@ use std::{
 };
 
 use crate::{
-    base::files::{Files, OpenDirectory, RelPath, WorkTree, survey_all},
+    base::files::{Files, OpenDirectory, RelPath, Snapshot, WorkTree, survey_all},
     config::{Config, OutsidePolicy, SetPath},
     core::{
         configurations::{self, Contents, OtherConfigurations, OtherPins, is_left_out},
-        pins::{FoundPins, Located, Occurrence, OccurrenceFinder, OccurrenceKind},
+        pins::{FoundPins, Located, Occurrence, OccurrenceKind, OtherDigestFinder},
     },
     git::{self, Git, GitError, ObjectId, TrackedFile},
     oci::{Digest, Repository},
@@ -42,6 +42,8 @@ pub(crate) struct Outside {
     pub(crate) unread: Vec<Unreadable>,
     /// The number of files that were searched.
     pub(crate) files: usize,
+    /// The tracked files that `files:` matches and the sparse checkout leaves out.
+    pub(crate) left_out: HashSet<RelPath>,
     /// The pins of this set that other sets count too.
     pub(crate) shared: Vec<SharedPin>,
     /// Configuration files that may count pins of this set and cannot be read.
@@ -91,6 +93,9 @@ struct TreeContents {
     root: PathBuf,
     is_tracked: bool,
 }
+
+/// Whether a file exists at a path from the root.
+type Exists<'e> = dyn Fn(&Path) -> bool + Sync + 'e;
 
 /// The contents of files by their paths from the top, until they are requested.
 #[derive(Default)]
@@ -270,6 +275,22 @@ impl TrackedTree {
         &self.files
     }
 
+    /// The files that `files:` matches and the sparse checkout leaves out.
+    pub(crate) fn left_out(&self, config: &Config) -> HashSet<RelPath> {
+        let mut left_out = HashSet::new();
+        if let FileList::ByGit(tracked) = &self.listed {
+            for file in tracked {
+                if file.sparse.is_some()
+                    && Snapshot::lists(&config.scanned, &file.path)
+                    && is_left_out(file, &config.root)
+                {
+                    left_out.insert(file.path.clone());
+                }
+            }
+        }
+        left_out
+    }
+
     /// Searches for digests that are not pins, and for pins that other sets also count; `found` are the
     /// pins of the same work tree.
     pub(crate) fn search(self, config: &Config, found: &FoundPins, scope: Scope) -> Outside {
@@ -278,6 +299,7 @@ impl TrackedTree {
         let configurations = self.configurations.existing(&config.top());
         let mut sparse_contents = configurations.left_out.clone();
         let is_tracked = matches!(self.listed, FileList::ByGit(_));
+        outside.left_out = self.left_out(config);
         let (mut files, mut sparse) = (Vec::new(), Vec::new());
         if config.outside != OutsidePolicy::Ignore {
             outside.unread.extend(self.unread);
@@ -303,12 +325,16 @@ impl TrackedTree {
             files.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
             files.dedup();
             files.retain(|path| is_searched(&layouts, config, path));
-            sparse.retain(|file| is_searched(&layouts, config, &file.path));
+            sparse.retain(|file| {
+                outside.left_out.contains(&file.path) || is_searched(&layouts, config, &file.path)
+            });
         }
-        contents.kept = search_files(&self.files, config, found, &files, &mut outside);
+        let exists = |path: &Path| contents.has_chart(&config.set_path.directory().join(path));
+        let kept = search_files(&self.files, config, found, (&files, &exists), &mut outside);
         if !sparse.is_empty() {
-            commit::sparse(config, found, sparse, &mut outside);
+            commit::sparse(config, found, (sparse, &exists), &mut outside);
         }
+        contents.kept = kept;
         let others = OtherConfigurations::new(config, Arc::clone(&configurations.files));
         add_other_sets(&others, found, &mut contents, &mut outside);
         outside
@@ -395,17 +421,17 @@ fn add_other_sets(
     }
 }
 
-/// Searches `files` for digests outside of pins, and selects those of the files of `files:`, which were
+/// Searches files for digests outside of pins, and selects those of the files of `files:`, which were
 /// found together with the pins. Returns files with such digests, which need not be read again.
 fn search_files(
     tree: &WorkTree,
     config: &Config,
     found: &FoundPins,
-    files: &[RelPath],
+    (files, exists): (&[RelPath], &Exists<'_>),
     outside: &mut Outside,
 ) -> KeptFiles {
     outside.files += files.len();
-    let finder = OccurrenceFinder::new(config);
+    let finder = OtherDigestFinder::new(config);
     let pinned: HashSet<Digest> = found.pins().iter().map(|pin| pin.item.digest).collect();
     let counted: HashSet<&RelPath> = found.files.iter().collect();
     let others: Vec<RelPath> = files
@@ -417,7 +443,8 @@ fn search_files(
     let kept = Mutex::new(KeptFiles::default());
     let visited = tree.visit(&others, &|number, opened, buffer| {
         let found = opened.and_then(|opened| {
-            finder.digests(opened.content, buffer, |kind, digest| {
+            let places = finder.places_of(&others[number], exists);
+            finder.in_file(opened.content, buffer, &places, |kind, digest| {
                 is_outside(kind, digest, &pinned)
             })
         });
@@ -586,7 +613,14 @@ mod tests {
         let config = config::example(CONFIG);
         let (tree, mut outside) = (WorkTree::new(root), Outside::default());
         let files = texts.map(|(name, _)| RelPath::parse(name).unwrap());
-        let kept = search_files(&tree, &config, &FoundPins::default(), &files, &mut outside);
+        let nowhere: &Exists<'_> = &|_| false;
+        let kept = search_files(
+            &tree,
+            &config,
+            &FoundPins::default(),
+            (&files, nowhere),
+            &mut outside,
+        );
         assert_eq!(outside.occurrences.len(), 2);
         for file in &files {
             fs::write(root.join(file.as_path()), "changed").unwrap();
@@ -617,7 +651,14 @@ mod tests {
             let (config, mut outside) = (config::example(CONFIG), Outside::default());
             let tree = WorkTree::new(directory.path());
             let files = [RelPath::parse(&name).unwrap()];
-            search_files(&tree, &config, &FoundPins::default(), &files, &mut outside);
+            let nowhere: &Exists<'_> = &|_| false;
+            search_files(
+                &tree,
+                &config,
+                &FoundPins::default(),
+                (&files, nowhere),
+                &mut outside,
+            );
             let kind = outside.occurrences.first().map(|one| &one.item.kind);
             let expected = match number {
                 0 | 3 => Some(&OccurrenceKind::Embedded(0)),
@@ -645,7 +686,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tree = WorkTree::new(&directory.path().join("missing"));
         let mut outside = Outside::default();
-        search_files(&tree, &config, &FoundPins::default(), &[], &mut outside);
+        let nowhere: &Exists<'_> = &|_| false;
+        search_files(
+            &tree,
+            &config,
+            &FoundPins::default(),
+            (&[], nowhere),
+            &mut outside,
+        );
         assert_eq!(outside.unread.len(), 1);
     }
 }

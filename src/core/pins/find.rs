@@ -9,8 +9,9 @@ use std::{
 
 use super::{
     lines::{WholeFile, read_whole},
-    occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind},
-    places::{FileScanner, StandardPlaces},
+    occurrences::{Occurrence, OccurrenceFinder},
+    other_digests::OtherDigestFinder,
+    places::FileScanner,
     scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, TagReference, WithoutKind},
 };
 use crate::{
@@ -69,7 +70,7 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
     let search = Search {
         scanner: FileScanner::new(config),
         occurrences: OccurrenceFinder::new(config),
-        entries: StandardPlaces::new(),
+        others: OtherDigestFinder::new(config),
         files,
     };
     let mut found = FoundPins::new(files.list_unopened(&config.scanned)?, config);
@@ -97,8 +98,7 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
 struct Search<'s> {
     scanner: FileScanner,
     occurrences: OccurrenceFinder,
-    /// Finds the entries that no place of the configuration finds.
-    entries: StandardPlaces,
+    others: OtherDigestFinder,
     files: &'s dyn Files,
 }
 
@@ -123,7 +123,9 @@ impl Search<'_> {
         tag_references.sort_by_key(|reference| (reference.line, reference.column));
         let result = FileResult {
             tag_references,
-            other_digests: self.other_digests(path, text, &scan, &exists),
+            other_digests: self
+                .others
+                .in_text(text, &scan, &self.others.places_of(path, &exists)),
             hazard: opened.hazard,
             scan,
         };
@@ -132,36 +134,6 @@ impl Search<'_> {
             && result.other_digests.is_empty()
             && result.hazard.is_none();
         Ok((!is_empty).then_some(result))
-    }
-
-    /// The digests that are not pins. Those of entries of kustomize and Helm belong to an image, although no place searches the
-    /// file for them.
-    fn other_digests(
-        &self,
-        path: &RelPath,
-        text: &[u8],
-        scan: &Scan,
-        exists: &dyn Fn(&Path) -> bool,
-    ) -> Vec<Occurrence> {
-        let mut found = self.occurrences.other_digests(text, scan);
-        let is_bare = |one: &Occurrence| one.kind == OccurrenceKind::Bare;
-        if !found.iter().any(is_bare) {
-            return found;
-        }
-        let mut entries = Scan::default();
-        self.entries
-            .add(&mut entries, path, text, exists, &|repository| {
-                self.scanner.image(&repository)
-            });
-        for one in found.iter_mut().filter(|one| is_bare(one)) {
-            let pins = &entries.pins;
-            if let Ok(found) = pins.binary_search_by_key(&one.offset, |pin| pin.offset)
-                && let Some(split) = &pins[found].split
-            {
-                one.kind = OccurrenceKind::Entry(pins[found].image, split.place);
-            }
-        }
-        found
     }
 }
 

@@ -7,7 +7,7 @@
 //! A replacement keeps every other byte of a file. Whether the pins are right is decided in `checks`.
 //!
 //! [`find()`] is the only search through the files of a configuration; a file of a past commit is
-//! searched by [`FileScanner`]. [`OccurrenceFinder`], [`MentionFinder`] and [`mentions()`] find digests
+//! searched by [`FileScanner`]. [`OtherDigestFinder`], [`MentionFinder`] and [`mentions()`] find digests
 //! and tags in files of any size.
 
 mod digests;
@@ -20,6 +20,7 @@ pub(crate) mod fuzzing;
 mod lines;
 mod mentions;
 mod occurrences;
+mod other_digests;
 mod places;
 mod reference;
 mod replace;
@@ -31,7 +32,8 @@ pub(crate) use find::{FoundPins, Located, find};
 pub(crate) use lines::{MAX_PINNED_FILE, WholeFile, read_whole};
 pub(crate) use mentions::ImageNames;
 pub(crate) use mentions::{Mention, MentionFinder, Mentions, TagMention, mentions};
-pub(crate) use occurrences::{Occurrence, OccurrenceFinder, OccurrenceKind};
+pub(crate) use occurrences::{Occurrence, OccurrenceKind};
+pub(crate) use other_digests::{OtherDigestFinder, OtherPlaces};
 pub(crate) use places::{FilePlaces, FileScanner, STANDARD_PLACES};
 pub(crate) use replace::{Replacement, outline, reads_alike, replace};
 pub(crate) use scan::{Finder, Malformed, Met, Pin, PlacePart, Refused, Scan};

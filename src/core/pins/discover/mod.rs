@@ -153,7 +153,8 @@ impl Discovery {
             (!matches!(before, Some(b'$' | b'}'))).then(|| index(repository))
         });
         let exists = |chart: &Path| tree.has_chart(chart);
-        places.add(&mut scan, &path, content, &exists, &|repository| {
+        let of_file = places.places_of(&path, &exists);
+        places.add(&mut scan, content, &of_file, &|repository| {
             Some(index(repository))
         });
         self.add(&Arc::new(path), scan);

@@ -48,7 +48,7 @@ use crate::{
 
 pub(super) use marked::marked_image;
 pub(super) use strings::needs_quotes;
-use unreadable::may_contain_digest;
+use unreadable::{contains_name, may_contain_digest};
 
 /// Finds whole references and split pins in files.
 #[derive(Debug, Clone)]
@@ -222,6 +222,21 @@ impl FileScanner {
         }
     }
 
+    /// Whether a text may contain an entry of a standard place with an image: a key, and the end of its repository, which
+    /// a registry with a path may precede in another key, or an escape.
+    pub(super) fn may_contain_entry(&self, content: &[u8]) -> bool {
+        let mut keys = ["repository", "images"].iter();
+        if !keys.any(|key| memchr::memmem::find(content, key.as_bytes()).is_some()) {
+            return false;
+        }
+        let mut images = self.rules.images.keys();
+        memchr::memchr(b'\\', content).is_some()
+            || images.any(|repository| {
+                let name = repository.path().rsplit('/').next();
+                name.is_some_and(|name| contains_name(content, name))
+            })
+    }
+
     /// The image with this repository.
     pub(super) fn image(&self, repository: &Repository) -> Option<usize> {
         self.rules.images.get(repository).copied()
@@ -287,21 +302,30 @@ impl StandardPlaces {
         }
     }
 
-    /// Adds the entries of any repository in a file to `scan`, its whole pins. `exists` checks whether a
-    /// file exists at a path.
+    /// The places that apply to a file; `exists` checks whether a file exists at a path.
+    pub(super) fn places_of(&self, path: &RelPath, exists: &dyn Fn(&Path) -> bool) -> FilePlaces {
+        let mut numbers = Vec::new();
+        for (number, place) in self.rules.places.iter().enumerate() {
+            if place.default_files.matches(path.as_path(), exists) {
+                numbers.push(number);
+            }
+        }
+        FilePlaces {
+            numbers,
+            kustomization: false,
+        }
+    }
+
+    /// Adds the entries of any repository in a file to `scan`, its whole pins.
     pub(super) fn add(
         &self,
         scan: &mut Scan,
-        path: &RelPath,
         content: &[u8],
-        exists: &dyn Fn(&Path) -> bool,
+        places: &FilePlaces,
         image: &dyn Fn(Repository) -> Option<usize>,
     ) {
-        let mut places = self.rules.yaml_places();
-        places.retain(|(number, _)| {
-            let files = self.rules.places[*number].default_files;
-            files.matches(path.as_path(), exists)
-        });
+        let mut selected = self.rules.yaml_places();
+        selected.retain(|(number, _)| places.numbers.contains(number));
         let file = File {
             content,
             rules: &self.rules,
@@ -312,9 +336,9 @@ impl StandardPlaces {
             without_kind: RefCell::default(),
         };
         // A repository has many files of YAML, and only a few may contain a digest.
-        if !places.is_empty()
+        if !selected.is_empty()
             && may_contain_digest(content)
-            && let Ok(findings) = file.parse(&places)
+            && let Ok(findings) = file.parse(&selected)
         {
             // `1.2@sha256:…` is the tag of an entry, not a repository `1.2`.
             let entries: HashSet<usize> = findings.iter().map(|finding| finding.at).collect();

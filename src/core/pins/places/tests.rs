@@ -1777,7 +1777,9 @@ fn standard(file: &str, content: &[u8]) -> (usize, usize) {
     let mut scan = helm().scanner.finder.scan(content);
     let path = RelPath::parse(file).unwrap();
     let image = |_| Some(0);
-    StandardPlaces::new().add(&mut scan, &path, content, &|_| false, &image);
+    let standard = StandardPlaces::new();
+    let places = standard.places_of(&path, &|_| false);
+    standard.add(&mut scan, content, &places, &image);
     (scan.pins.len(), scan.refused.len())
 }
 

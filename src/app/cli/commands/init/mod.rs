@@ -40,9 +40,13 @@ use crate::{
     base::{
         error::Errors,
         files::{RelPath, WorkTree, survey},
+        text::counted,
         untrusted::plain,
     },
-    core::pins::discover::{Discovery, discover},
+    core::{
+        configurations::is_left_out,
+        pins::discover::{Discovery, discover},
+    },
     git,
 };
 
@@ -185,7 +189,8 @@ impl PinnedTree {
         let mut survey = survey(root);
         let directories = std::mem::take(&mut survey.directories);
         let current_directory = cx.services.environment.directory();
-        let counted = CountedPins::find(root, &survey, replaced, current_directory);
+        let mut counted = CountedPins::find(root, &survey, replaced, current_directory);
+        counted.warnings.extend(sparse_warning(root));
         let discovery = discover(&tree, survey, replaced.map(TargetFile::name));
         Self {
             root: root.to_owned(),
@@ -195,6 +200,18 @@ impl PinnedTree {
             counted,
         }
     }
+}
+
+/// The warning about tracked files below `root` that the sparse checkout leaves out.
+fn sparse_warning(root: &Path) -> Option<String> {
+    let mut tracked = git::tracking(root, &[]).ok()?.tracked;
+    tracked.retain(|file| is_left_out(file, root));
+    (!tracked.is_empty()).then(|| {
+        format!(
+            "{} not searched, because the sparse checkout leaves them out: `git sparse-checkout disable` includes them",
+            counted(tracked.len(), "tracked file")
+        )
+    })
 }
 
 /// `repin.init/1` of a configuration.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{PinnedTree, question};
+use super::{PinnedTree, question, sparse_warning};
 use crate::{
     app::{
         cli::{context::Context, format::Format, output::Exit, write_file::TargetFile},
@@ -86,7 +86,7 @@ pub(super) fn run(globs: &[String], apply: bool, cx: &mut Context) -> Result<Exi
         workflow::exchange(session, &changes, run, &cx.services).map_err(Errors::from)?;
         written = true;
     }
-    report(&found, &digests, &changes, written, cx);
+    report(&found, &root, &digests, &changes, written, cx);
     if errors.is_empty() {
         note_next_step(&changes, written, target.exists(), globs, cx);
         return Ok(Exit::Done);
@@ -265,8 +265,8 @@ fn row(image: &Located<Unpinned>, digests: &Digests) -> UnpinnedRow {
 }
 
 /// The files that were not read, as warnings.
-fn warnings(found: &UnpinnedImages) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(found: &UnpinnedImages, root: &Path) -> Vec<String> {
+    let mut warnings = Vec::from_iter(sparse_warning(root));
     if !found.unread.is_empty() {
         let files = few(found.unread.iter().cloned(), SHOWN);
         warnings.push(format!(
@@ -284,6 +284,7 @@ fn warnings(found: &UnpinnedImages) -> Vec<String> {
 
 fn report(
     found: &UnpinnedImages,
+    root: &Path,
     digests: &Digests,
     changes: &[FileChange],
     written: bool,
@@ -294,7 +295,7 @@ fn report(
         .iter()
         .map(|image| row(image, digests))
         .collect();
-    let warnings = warnings(found);
+    let warnings = warnings(found, root);
     for warning in &warnings {
         cx.output.warn(&plain(warning));
     }
@@ -372,7 +373,7 @@ pub(super) fn only_tags(pinned: &PinnedTree, cx: &mut Context) -> Errors {
     let mut error = question::no_pins(&pinned.discovery);
     error.notes.extend(pinned.unsearched(cx));
     let found = unpinned::find(&pinned.tree, &survey(&pinned.root));
-    for warning in warnings(&found) {
+    for warning in warnings(&found, &pinned.root) {
         cx.output.warn(&plain(&warning));
     }
     if error.code != Code::INIT || found.images.is_empty() {

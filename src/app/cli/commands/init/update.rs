@@ -97,7 +97,9 @@ impl Update {
                 problems.push(format!("`files` cannot be edited; add to it: {globs}"));
             }
         }
-        let (text, counts) = with_current_counts(&parsed(&old, text)?, &found);
+        let extended = parsed(&old, text)?;
+        refuse_left_out(&extended, &found)?;
+        let (text, counts) = with_current_counts(&extended, &found);
         // Without any pin, the configuration would be invalid.
         let new = parsed(&old, text)?;
         let outside = TrackedTree::open(&new).search(&new, &found, Scope::Addable);
@@ -150,6 +152,39 @@ fn lost_digests(old: &Config, new: &Config, found: &FoundPins) -> Vec<String> {
         images.any(|(old, new)| check.image.as_ref() == Some(&new.name) && new.pins < old.pins)
     });
     let mut problems = draft::problems(&unpinned);
+/// Refuses counts that a sparse checkout makes too low, even if digests outside of the pins are ignored.
+fn refuse_left_out(config: &Config, found: &FoundPins) -> Result<(), Errors> {
+    let config = Config {
+        outside: OutsidePolicy::Warn,
+        ..config.clone()
+    };
+    let tree = TrackedTree::open(&config);
+    let left_out = tree.left_out(&config);
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let outside = tree.search(&config, found, Scope::Tracked);
+    let mut pinned = BTreeSet::new();
+    for occurrence in &outside.occurrences {
+        let is_pin = matches!(occurrence.item.kind, OccurrenceKind::Image(_));
+        if is_pin && left_out.contains(&*occurrence.file) {
+            pinned.insert(occurrence.file.to_string());
+        }
+    }
+    let mut images = config.images.iter().enumerate();
+    let message = if !pinned.is_empty() {
+        let files = few(pinned.into_iter(), LISTED);
+        format!("cannot count the pins in files that the sparse checkout leaves out: {files}")
+    } else if images.any(|(index, image)| found.pins_of(index).count() < image.pins) {
+        "cannot lower a count while the sparse checkout leaves out files that `files:` matches"
+            .to_owned()
+    } else {
+        return Ok(());
+    };
+    let help = checks::inclusion_of_all(&left_out);
+    Err(Error::failed(Code::PIN_COUNT, message).help(help).into())
+}
+
     if !problems.is_empty() {
         problems.push(format!(
             "promotions leave these references behind: restore their digests, or add those of the tags with \
