@@ -166,7 +166,7 @@ impl GitError {
             Self::NotARepository(_) => "run the command in a clone of the repository".into(),
             Self::Rejected(_) => "repair or remove this `.git`".into(),
             Self::NoWorkTree(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`".into(),
-            Self::BareRoot(_) => "remove HEAD, objects and refs from the directory of the configuration, and find the commit that added them; git would run the commands of such a directory's config".into(),
+            Self::BareRoot(_) => "run the command in a work tree: `git clone` without --bare, or `git worktree add`; in a directory of a work tree, a commit added these files, so that git runs the commands in their `config`: revert that commit".into(),
             Self::Unreadable { .. } => "check the path and its permissions".into(),
             Self::TooOld(_) => "install a newer git, or set PATH so that it is found first".into(),
             Self::Ownership(root) => format!(

@@ -814,3 +814,17 @@ fn every_line_is_explained_and_no_other() {
         .collect();
     assert_eq!(explanation, CODES);
 }
+
+#[test]
+fn remedy_in_a_bare_repository_keeps_it() {
+    let world = world().with_git();
+    let bare = tempfile::tempdir().unwrap();
+    world.git(&["clone", "-q", "--bare", ".", bare.path().to_str().unwrap()]);
+    let mut doctor = world.command(&["doctor"]);
+    let ran = Ran::of(doctor.current_dir(bare.path()));
+    let text = ran.stdout + &ran.stderr;
+    for part in ["bare git repository", "`git clone`", "`git worktree add`"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("remove"), "{text}");
+}
