@@ -631,6 +631,52 @@ fn promotion_reports_references_without_a_digest() {
 }
 
 #[test]
+fn images_without_a_fixed_tag_are_unpinned() {
+    let world = repository();
+    let workflow = |name: &str, text: &str| {
+        track(&world, &format!(".github/workflows/{name}.yml"), text);
+    };
+    workflow(
+        "compose",
+        "services:\n  a: {image: \"ghcr.io/acme/fix:${TAG:-main}\"}\n  b: {image: \"${REG:-ghcr.io}/acme/fix:main\"}\n  \
+         c: {image: ghcr.io/acme/fix}\n  d: {image: \"${IMAGE:-ghcr.io/acme/fix:main}\"}\n",
+    );
+    workflow("other", "tool: {image: 'ghcr.io/acme/fix:v$TAG'}\n");
+    // An unknown registry, a built image, prose, and text that is no image or whose tag another file sets.
+    workflow(
+        "more",
+        "services:\n  a: {image: \"${REG}/acme/fix:main\"}\n  b: {image: ghcr.io/acme/fix, build: .}\n  # image: \
+         ghcr.io/acme/fix:${TAG}\n  c: {image: x, labels: {a: 'see ghcr.io/acme/fix:${TAG}, or ghcr.io/acme/fix'}}\n",
+    );
+    workflow(
+        "values",
+        "image: {repository: ghcr.io/acme/fix}\nlogo: {image: ghcr.io/acme/fix}\n",
+    );
+    workflow(
+        "kustomization",
+        "images: [{name: ghcr.io/acme/fix, newName: ghcr.io/acme/fix}]\n",
+    );
+    workflow(
+        "pod",
+        "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: ghcr.io/acme/fix}]}\n",
+    );
+    let item = |place: &str| format!("image_unpinned .github/workflows/{place}");
+    let expected = [
+        "compose.yml:2:15",
+        "compose.yml:3:15",
+        "compose.yml:4:14",
+        "compose.yml:5:24",
+        "other.yml:1:16",
+    ];
+    assert_eq!(checked(&world), expected.map(item));
+    let document = world.run(&["check", "--format", "json"]).json();
+    let reasons = details(&document, "image_unpinned", "warn");
+    assert!(reasons[0].starts_with("referenced by a tag with a variable"));
+    assert!(reasons[1].starts_with("referenced by the tag main"));
+    assert!(reasons[2].starts_with("referenced by the tag latest"));
+}
+
+#[test]
 fn matched_file_is_searched_before_git_add() {
     let world = repository();
     let fix = world.digest("fix", REV_A).to_owned();

@@ -246,9 +246,12 @@ fn at_location(check: Check, file: String, line: usize, column: usize) -> Check 
 pub(crate) fn check_unpinned(config: &Config, found: &FoundPins) -> Vec<Check> {
     let mut checks = Vec::new();
     for Located { file, item } in &found.tag_references {
+        let tag = match &item.tag {
+            Some(tag) => format!("the tag {tag}"),
+            None => "a tag with a variable".to_owned(),
+        };
         let detail = format!(
-            "referenced by the tag {}, without a digest: repin verifies and changes only references with a digest",
-            item.tag
+            "referenced by {tag}, without a digest: repin verifies and changes only references with a digest"
         );
         let check = Check::new(Code::IMAGE_UNPINNED, Status::Warn, detail)
             .image(&config.images[item.image].name);

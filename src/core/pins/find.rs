@@ -8,11 +8,15 @@ use std::{
 };
 
 use super::{
-    lines::{WholeFile, read_whole},
+    lines::{Lines, WholeFile, read_whole},
     occurrences::{Occurrence, OccurrenceFinder},
     other_digests::OtherDigestFinder,
-    places::FileScanner,
+    places::{
+        FileScanner,
+        unpinned::{is_yaml, references},
+    },
     scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, TagReference, WithoutKind},
+    unpinned::reference::{LATEST, Origin, ReferenceTag, name_in, with_defaults},
 };
 use crate::{
     base::{
@@ -120,6 +124,12 @@ impl Search<'_> {
             .scan(text, &self.scanner.places_of(path, &exists));
         let mut tag_references = self.occurrences.tag_references(text);
         tag_references.append(&mut scan.tags);
+        let known: HashSet<_> = tag_references
+            .iter()
+            .map(|one| (one.line, one.column))
+            .collect();
+        let untagged = self.untagged_references(path, text).into_iter();
+        tag_references.extend(untagged.filter(|one| !known.contains(&(one.line, one.column))));
         tag_references.sort_by_key(|reference| (reference.line, reference.column));
         let result = FileResult {
             tag_references,
@@ -134,6 +144,40 @@ impl Search<'_> {
             && result.other_digests.is_empty()
             && result.hazard.is_none();
         Ok((!is_empty).then_some(result))
+    }
+}
+
+impl Search<'_> {
+    /// The references to images, without a tag or with a variable, that only the structure of YAML shows.
+    fn untagged_references(&self, path: &RelPath, text: &[u8]) -> Vec<TagReference> {
+        let mut found = Vec::new();
+        if !is_yaml(path.as_path()) || !self.scanner.may_contain_untagged(text) {
+            return found;
+        }
+        let mut lines = Lines::new(text);
+        for reference in references(path.as_path(), text) {
+            let name = name_in(&reference.text);
+            let Some((repository, tag)) = with_defaults(&reference.text[name.clone()]) else {
+                continue;
+            };
+            let tag = match tag {
+                // A kustomization may replace the name in a manifest.
+                ReferenceTag::Missing if reference.origin == Origin::Manifest => continue,
+                ReferenceTag::Missing => Tag::parse(LATEST).ok(),
+                ReferenceTag::Variable => None,
+                ReferenceTag::Tag(tag) => Some(tag),
+            };
+            let (line, column) = lines.place(text, reference.at + name.start);
+            if let Some(image) = self.scanner.image(&repository) {
+                found.push(TagReference {
+                    image,
+                    line,
+                    column,
+                    tag,
+                });
+            }
+        }
+        found
     }
 }
 

@@ -262,7 +262,7 @@ impl OccurrenceFinder {
             image,
             line,
             column,
-            tag,
+            tag: Some(tag),
         })
     }
 

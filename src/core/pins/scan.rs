@@ -128,7 +128,8 @@ pub(crate) struct TagReference {
     pub line: usize,
     /// 1-based, in bytes: the column of the repository, or of the tag of an entry.
     pub column: usize,
-    pub tag: Tag,
+    /// `None` if a variable is part of it.
+    pub tag: Option<Tag>,
 }
 
 /// An entry of a place that another reader of the file could understand differently.

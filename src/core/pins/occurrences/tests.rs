@@ -271,8 +271,15 @@ fn reference_without_a_digest_is_found() {
     let finder = OccurrenceFinder::new(&config());
     let rows = |bytes: &[u8]| {
         let found = finder.tag_references(bytes);
-        let row =
-            |one: &TagReference| format!("{}:{} {} {}", one.line, one.column, one.image, one.tag);
+        let row = |one: &TagReference| {
+            format!(
+                "{}:{} {} {}",
+                one.line,
+                one.column,
+                one.image,
+                one.tag.as_ref().unwrap()
+            )
+        };
         found.iter().map(row).collect::<Vec<_>>()
     };
     let found = |text: &str| {

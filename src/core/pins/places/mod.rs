@@ -222,6 +222,26 @@ impl FileScanner {
         }
     }
 
+    /// Whether a text may contain an image without a tag, or with a variable.
+    pub(super) fn may_contain_untagged(&self, content: &[u8]) -> bool {
+        self.rules.images.keys().any(|repository| {
+            let path = repository.path();
+            let name = path.strip_prefix("library/").unwrap_or(path);
+            memchr::memmem::find_iter(content, name).any(|at| {
+                let (before, after) = (&content[..at], &content[at + name.len()..]);
+                let is_tagged = match after {
+                    [b'@', ..] => true,
+                    [b':', rest @ ..] => {
+                        let end = rest.iter().find(|byte| !Tag::has_character(**byte));
+                        end != Some(&b'$')
+                    }
+                    _ => false,
+                };
+                !is_tagged || before.ends_with(b"}/")
+            })
+        })
+    }
+
     /// Whether a text may contain an entry of a standard place with an image: a key, and the end of its repository, which
     /// a registry with a path may precede in another key, or an escape.
     pub(super) fn may_contain_entry(&self, content: &[u8]) -> bool {
@@ -400,7 +420,7 @@ impl Rules {
                 image,
                 line,
                 column,
-                tag,
+                tag: Some(tag),
             });
         }
         for (place, at) in file.without_kind.take() {

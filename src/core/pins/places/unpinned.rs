@@ -58,21 +58,7 @@ impl StandardPlaces {
             files.matches(path, exists)
         });
         let parsed = yaml::documents(content, |document| {
-            let mut reader = DocumentReader {
-                document,
-                purpose: purpose(document, path),
-                images: Vec::new(),
-                built: Vec::new(),
-            };
-            reader.read();
-            let origin = match reader.purpose {
-                Purpose::Kubernetes => Origin::Manifest,
-                Purpose::Compose => Origin::Compose,
-                Purpose::Workflow | Purpose::GitLab | Purpose::Other => Origin::Other,
-            };
-            for image in &mut reader.images {
-                image.origin = origin;
-            }
+            let mut reader = DocumentReader::read(document, path);
             found.built.append(&mut reader.built);
             for (_, kind) in &places {
                 let is_helm = matches!(kind, YamlKind::Helm { .. });
@@ -335,8 +321,27 @@ struct Nested<'d> {
     above: &'d str,
 }
 
-impl<'d> DocumentReader<'d, '_> {
-    fn read(&mut self) {
+impl<'d, 't> DocumentReader<'d, 't> {
+    fn read(document: &'d Document<'t>, path: &Path) -> Self {
+        let mut reader = Self {
+            document,
+            purpose: purpose(document, path),
+            images: Vec::new(),
+            built: Vec::new(),
+        };
+        reader.add_all();
+        let origin = match reader.purpose {
+            Purpose::Kubernetes => Origin::Manifest,
+            Purpose::Compose => Origin::Compose,
+            Purpose::Workflow | Purpose::GitLab | Purpose::Other => Origin::Other,
+        };
+        for image in &mut reader.images {
+            image.origin = origin;
+        }
+        reader
+    }
+
+    fn add_all(&mut self) {
         let document = self.document;
         let mut pending = Vec::new();
         pending.extend(document.root.map(|node| Nested {
@@ -458,3 +463,20 @@ pub(in crate::core::pins) fn is_yaml(path: &Path) -> bool {
 pub(in crate::core::pins) fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
     is_yaml(path) && !DefaultFiles::Values.matches(path, exists)
 }
+/// The references without a digest in the scalars of a YAML file that are images; none if it cannot be read.
+pub(in crate::core::pins) fn references(path: &Path, content: &[u8]) -> Vec<Unpinned> {
+    let mut images = Vec::new();
+    let Ok(text) = std::str::from_utf8(content) else {
+        return images;
+    };
+    let parsed = yaml::documents(text, |document| {
+        images.append(&mut DocumentReader::read(document, path).images);
+    });
+    if parsed.is_err() {
+        images.clear();
+    }
+    images.sort_by_key(|image| image.at);
+    images.dedup_by_key(|image| image.at);
+    images
+}
+

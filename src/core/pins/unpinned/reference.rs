@@ -128,11 +128,63 @@ impl Unpinned {
     }
 }
 
+/// The tag of a reference that may contain variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReferenceTag {
+    Missing,
+    /// A variable is part of it.
+    Variable,
+    Tag(Tag),
+}
+
+/// The repository and the tag of a reference without a digest. A variable in the repository has its default; without one,
+/// the repository is unknown.
+pub(in crate::core::pins) fn with_defaults(name: &str) -> Option<(Repository, ReferenceTag)> {
+    // Neither of these characters is part of a reference.
+    const VARIABLE: char = '\u{1}';
+    const UNKNOWN: char = '\u{2}';
+    let mut expanded = String::new();
+    let mut rest = name;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        expanded.push(VARIABLE);
+        let variable = &rest[at + 1..];
+        let (default, end) = match variable.strip_prefix('{') {
+            Some(inner) => {
+                let end = inner.find('}')?;
+                let inner = &inner[..end];
+                (default_at(inner).map(|default| &inner[default..]), end + 2)
+            }
+            None => {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                (
+                    None,
+                    variable.find(|c| !is_part(c)).unwrap_or(variable.len()),
+                )
+            }
+        };
+        match default {
+            Some(default) => expanded.push_str(default),
+            None => expanded.push(UNKNOWN),
+        }
+        rest = &variable[end..];
+    }
+    expanded.push_str(rest);
+    let (repository, tag) = split_tag(&expanded);
+    let repository = Repository::parse(&repository.replace(VARIABLE, "")).ok()?;
+    let tag = match tag {
+        None => ReferenceTag::Missing,
+        Some(tag) if tag.contains(VARIABLE) => ReferenceTag::Variable,
+        Some(tag) => ReferenceTag::Tag(Tag::parse(tag).ok()?),
+    };
+    Some((repository, tag))
+}
+
 /// The tag of a reference without one.
-const LATEST: &str = "latest";
+pub(in crate::core::pins) const LATEST: &str = "latest";
 
 /// The range of the reference in a text: after a scheme, or the default of a variable.
-pub(super) fn name_in(text: &str) -> Range<usize> {
+pub(in crate::core::pins) fn name_in(text: &str) -> Range<usize> {
     let start = text
         .strip_prefix("docker://")
         .map_or(0, |rest| text.len() - rest.len());
@@ -205,6 +257,31 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(found(text, true).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_have_their_defaults_in_a_repository() {
+        let tag = |text| ReferenceTag::Tag(Tag::parse(text).unwrap());
+        for (name, expected) in [
+            ("r.example/a", Some(ReferenceTag::Missing)),
+            ("r.example/a:v1", Some(tag("v1"))),
+            ("r.example/a:${TAG:-v1}", Some(ReferenceTag::Variable)),
+            ("r.example/a:v$TAG", Some(ReferenceTag::Variable)),
+            ("${R:-r.example}/a:v1", Some(tag("v1"))),
+            ("${R-r.example}/a", Some(ReferenceTag::Missing)),
+            ("r.example/${N:-a}:$TAG", Some(ReferenceTag::Variable)),
+            ("${R}/a:v1", None),
+            ("$R/a:v1", None),
+            ("r.example/a${SUFFIX}", None),
+            ("r.example/a:${TAG", None),
+            ("${R:-${S}}/a", None),
+            ("$", None),
+            ("", None),
+        ] {
+            let found = with_defaults(name);
+            let expected = expected.map(|tag| (Repository::parse("r.example/a").unwrap(), tag));
+            assert_eq!(found, expected, "{name}");
         }
     }
 
