@@ -286,6 +286,36 @@ fn missing_tag_stops_all_unless_a_glob_leaves_it_out() {
 }
 
 #[test]
+fn shared_tag_stops_no_other_image() {
+    let small = small();
+    let world = &small.world;
+    let host = &small.registry.host;
+    let shared = format!(
+        "a: {{ repository: {host}/acme/api, tag: &v v1 }}\nb: {{ repository: {host}/acme/web, tag: *v }}\n\
+         c: &c {{ repository: {host}/acme/api, tag: v1 }}\nd: {{ <<: *c }}\n"
+    );
+    world.write("shared/values.yaml", &shared);
+    let ran = world.run(&["init", "--pin", "--apply"]).exits(0);
+    let reason = "not pinned: an alias or a merge uses a part of the entry elsewhere";
+    assert_eq!(ran.stdout.matches(reason).count(), 2, "{}", ran.stdout);
+    assert_eq!(world.read("shared/values.yaml"), shared);
+    assert_eq!(world.read("compose.yaml"), small.expected()[0].1);
+}
+
+#[test]
+fn last_line_gets_the_line_break_of_others() {
+    let small = small();
+    let (world, host) = (&small.world, &small.registry.host);
+    let text = format!("images:\r\n- name: {host}/acme/api\r\n  newTag: v1");
+    world.write("a/Kustomization", &text);
+    world.write("b/kustomization.yaml", text.replace('\r', ""));
+    world.run(&["init", "--pin", "--apply"]).exits(0);
+    let new = format!("{text}\r\n  digest: {}", small.api);
+    assert_eq!(world.read("a/Kustomization"), new);
+    assert_eq!(world.read("b/kustomization.yaml"), new.replace('\r', ""));
+}
+
+#[test]
 fn changes_need_apply() {
     let small = small();
     let world = &small.world;

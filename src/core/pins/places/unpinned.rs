@@ -10,7 +10,7 @@ use super::{
     File, StandardPlaces,
     entry::{Entry, EntryImage, SIGNED, duplicate_key, written_otherwise},
     helm, kustomize,
-    strings::{Via, global_registry, is_null, is_signed},
+    strings::{Field, Via, global_registry, is_null, is_signed},
     yaml::{self, Document, Id, Kind},
 };
 use crate::{
@@ -181,8 +181,16 @@ impl Keys {
         {
             return Err("an alias or a merge supplies a part of the entry".to_owned());
         }
+        let is_shared = |field: &Field| !document.aliases_of(field.node).is_empty();
+        if entry.tag.as_ref().is_some_and(is_shared) || document.is_merged(entry.node) {
+            return Err("an alias or a merge uses a part of the entry elsewhere".to_owned());
+        }
         if entry.global && global_registry(document, entry.node).is_some() {
             return Err("the global registry of the chart may replace its registry".to_owned());
+        }
+        let may_be_joined = entry.global && !has_registry(document, entry);
+        if let Some(key) = registry_above(document, entry.node).filter(|_| may_be_joined) {
+            return Err(format!("`{key}` above the entry may be its registry"));
         }
         if tag.is_empty() {
             return Err("the tag is empty: another file supplies it".to_owned());
@@ -234,7 +242,12 @@ impl Keys {
         let rest = &text[value.end..];
         let length = rest.find('\n').unwrap_or(rest.len());
         let length = rest[..length].trim_end_matches('\r').len();
-        let line_end = if rest[length..].starts_with('\r') {
+        // The last line may have no line break.
+        let line_break = match &rest[length..] {
+            "" => &text[..line],
+            line_break => &line_break[..line_break.len().min(2)],
+        };
+        let line_end = if line_break.ends_with("\r\n") {
             "\r\n"
         } else {
             "\n"
@@ -247,6 +260,31 @@ impl Keys {
             after: String::new(),
         })
     }
+}
+
+/// Whether an entry has its own registry.
+fn has_registry(document: &Document<'_>, entry: &Entry) -> bool {
+    let text = |field: &Field| document.scalar(field.node).unwrap_or_default();
+    match entry.names.as_slice() {
+        [registry, _] if !is_null(text(registry)) => true,
+        [.., repository] => {
+            Repository::begins_with_host(Repository::without_scheme(text(repository)))
+        }
+        [] => false,
+    }
+}
+
+/// The key of a registry in the mappings above an entry, which the templates of a chart may put before its repository.
+fn registry_above<'d>(document: &'d Document<'_>, entry: Id) -> Option<&'d str> {
+    let mut keys = document.ancestors(entry).flat_map(|map| document.map(map));
+    keys.find_map(|(key, value)| {
+        let key = document.key(key)?;
+        let value = document
+            .resolved(value)
+            .and_then(|id| document.scalar(id))?;
+        let is_registry = key.to_ascii_lowercase().ends_with("registry") && !is_null(value);
+        is_registry.then_some(key)
+    })
 }
 
 /// The replacement of an empty digest.
@@ -453,16 +491,6 @@ impl<'d, 't> DocumentReader<'d, 't> {
     }
 }
 
-/// Whether a file may be YAML.
-pub(in crate::core::pins) fn is_yaml(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml"))
-}
-
-/// Whether a file is in the templates of a chart, which are no YAML. `exists` checks whether a file exists at a path.
-pub(in crate::core::pins) fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
-    is_yaml(path) && !DefaultFiles::Values.matches(path, exists)
-}
 /// The references without a digest in the scalars of a YAML file that are images; none if it cannot be read.
 pub(in crate::core::pins) fn references(path: &Path, content: &[u8]) -> Vec<Unpinned> {
     let mut images = Vec::new();
@@ -480,3 +508,18 @@ pub(in crate::core::pins) fn references(path: &Path, content: &[u8]) -> Vec<Unpi
     images
 }
 
+/// Whether a file may be YAML.
+pub(in crate::core::pins) fn is_yaml(path: &Path) -> bool {
+    // kustomize also reads a file without an extension.
+    has_yaml_extension(path) || DefaultFiles::Kustomizations.matches(path, &|_| false)
+}
+
+fn has_yaml_extension(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml"))
+}
+
+/// Whether a file is in the templates of a chart, which are no YAML. `exists` checks whether a file exists at a path.
+pub(in crate::core::pins) fn is_template(path: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
+    has_yaml_extension(path) && !DefaultFiles::Values.matches(path, exists)
+}

@@ -149,7 +149,7 @@ fn values_of_charts_are_found() {
     let expected = [
         "values.yaml:4 ghcr.io/acme/app:v1",
         "values.yaml:5 !c/d:",
-        "values.yaml:6 f/g:v1",
+        "values.yaml:6 !f/g:v1",
     ];
     assert_eq!(one("values.yaml", values)[..3], expected);
     let chart = |template: &str| {
@@ -169,6 +169,57 @@ fn values_of_charts_are_found() {
     );
     let global = "global: { imageRegistry: r.example }\nimage: { repository: a/b, tag: v1 }\n";
     assert_eq!(one("values.yaml", global), ["values.yaml:2 !a/b:v1"]);
+}
+
+#[test]
+fn registry_above_an_entry_may_be_its_own() {
+    let entry = "tool:\n  image: { repository: a/b, tag: v1 }\n";
+    for (above, expected) in [
+        ("imageRegistry: r.example\n", "values.yaml:3 !a/b:v1"),
+        ("registry: &r r.example\n", "values.yaml:3 !a/b:v1"),
+        ("docker_registry: ''\n", "values.yaml:3 a/b:v1"),
+        ("registry: { enabled: true }\n", "values.yaml:3 a/b:v1"),
+        (
+            "other: { imageRegistry: r.example }\n",
+            "values.yaml:3 a/b:v1",
+        ),
+    ] {
+        assert_eq!(one("values.yaml", &format!("{above}{entry}")), [expected]);
+    }
+    let own = "imageRegistry: r.example\na: { registry: ghcr.io, repository: a/b, tag: v1 }\n";
+    assert_eq!(one("values.yaml", own), ["values.yaml:2 ghcr.io/a/b:v1"]);
+}
+
+#[test]
+fn shared_parts_of_an_entry_are_refused() {
+    for (text, expected) in [
+        (
+            "a: { repository: b/c, tag: &t v1 }\nd: { repository: e/f, tag: *t }\n",
+            &["1 !b/c:v1", "2 !e/f:v1"][..],
+        ),
+        (
+            "a: &a { repository: b/c, tag: v1 }\nd: { <<: *a, x: 1 }\n",
+            &["1 !b/c:v1", "2 !b/c:v1"],
+        ),
+        (
+            "a: &a { repository: b/c, tag: v1 }\nd: { <<: [*a], tag: v2 }\n",
+            &["1 !b/c:v1", "2 !b/c:v2"],
+        ),
+        ("a: &a { repository: b/c, tag: v1 }\nd: *a\n", &["1 b/c:v1"]),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|one| format!("values.yaml:{one}"))
+            .collect();
+        assert_eq!(one("values.yaml", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn kustomization_without_an_extension_is_read() {
+    let text = "images: [{ name: a/b, newTag: v1 }]\n";
+    assert_eq!(one("k/Kustomization", text), ["k/Kustomization:1 a/b:v1"]);
+    assert_eq!(one("k/Other", text), [""; 0]);
 }
 
 #[test]

@@ -417,6 +417,16 @@ impl<'t> Document<'t> {
         self.aliases.get(&target).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether another mapping merges a mapping: `<<: *alias` or `<<: [*alias]`.
+    pub(super) fn is_merged(&self, map: Id) -> bool {
+        self.aliases_of(map).iter().any(|alias| {
+            self.ancestors(*alias).take(2).any(|node| {
+                let key = self.parent(node).and_then(|map| self.key_of(map, node));
+                key.and_then(|key| self.key(key)) == Some(MERGE)
+            })
+        })
+    }
+
     /// A node and the collections that contain it.
     pub(super) fn ancestors(&self, id: Id) -> impl Iterator<Item = Id> {
         std::iter::successors(Some(id), |id| self.parent(*id))
