@@ -540,6 +540,12 @@ fn existing_file_is_overwritten_only_with_force() {
             "{found}: {}",
             ran.stderr
         );
+        assert!(
+            ran.stderr
+                .contains("help: `--update` counts its pins again"),
+            "{found}: {}",
+            ran.stderr
+        );
         for forbids in [
             &["init", "--force", "--dry-run="][..],
             &["init", "--dry-run", "true"],
@@ -737,6 +743,9 @@ fn it_works_without_git_and_for_another_file() {
         ran.stdout,
         "wrote repin.yaml: 1 image, 2 pins in 2 files\n\nIMAGE  REPOSITORY        PINS\napp    ghcr.io/acme/app     2\n"
     );
+    let next = "run `repin check`. A rollback needs the history of a git repository.";
+    assert!(ran.stderr.contains(next), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("git add"), "{}", ran.stderr);
     let mut below = tree.command(&["init"]);
     let ran = Ran::of(below.current_dir(tree.path("sub"))).exits(0);
     assert!(

@@ -163,6 +163,7 @@ fn started(revisions: [&str; 2], is_reachable: bool) -> String {
     let world = World::empty()
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null");
+    world.git(&["init", "-q"]);
     let mut text = String::new();
     for (name, revision) in ["acme/api", "acme/web"].iter().zip(revisions) {
         let platforms = ["amd64", "arm64"].map(|platform| Image::single(platform, revision));

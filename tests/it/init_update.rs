@@ -216,6 +216,49 @@ fn update_refuses_the_counts_of_a_sparse_checkout() {
 }
 
 #[test]
+fn update_proposes_the_record_of_added_images() {
+    let web = "ghcr.io/acme/web";
+    let revision = "c93f5a17e08b64d2ab7013f9485ce6d20917b3fa";
+    let repository = repository("files: [a/x.yml]\n");
+    repository.commit("one image");
+    repository.write("b/x.yml", format!("{web}@{}\n", digest('b')));
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(!ran.stderr.contains("git commit"), "{}", ran.stderr);
+    let text = config(&repository) + &format!("  web: {{ repository: {web}, pins: 2 }}\n");
+    repository.write("repin.yaml", &text);
+    let ran = repository.run(&["init", "--update", "--dry-run"]).exits(0);
+    assert!(!ran.stderr.contains("git commit"), "{}", ran.stderr);
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    let command = "git commit -m 'add images' -m 'Repin-Set: REVISION' -- repin.yaml b/x.yml";
+    for part in [command, "`repin check --remote` shows it"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    // Also if every count is right, and with the revision if each image has its tag.
+    repository.write("a/x.yml", format!("{APP}:{revision}@{}\n", digest('a')));
+    repository.write("b/x.yml", format!("{web}:{revision}@{}\n", digest('b')));
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(ran.stdout.contains("up to date"), "{}", ran.stdout);
+    let command = format!("'Repin-Set: {revision}' -- repin.yaml a/x.yml b/x.yml");
+    assert!(ran.stderr.contains(&command), "{}", ran.stderr);
+    repository.commit("two images");
+    let ran = repository.run(&["init", "--update"]).exits(0);
+    assert!(!ran.stderr.contains("git commit"), "{}", ran.stderr);
+}
+
+#[test]
+fn untracked_configuration_here_is_not_in_a_parent() {
+    let repository = repository("files: [a/x.yml]\n");
+    repository.git(&["rm", "-q", "--cached", "repin.yaml"]);
+    let ran = repository.run(&["check", "--all"]).exits(2);
+    assert!(
+        ran.stderr.contains("help: git does not track"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("parent"), "{}", ran.stderr);
+}
+
+#[test]
 fn init_reports_files_outside_of_the_sparse_checkout() {
     let repository = repository("files: ['*/x.yml']\n");
     repository.write("b/x.yml", pin('a'));

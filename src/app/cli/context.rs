@@ -210,6 +210,10 @@ impl Context {
                 directory.display()
             );
             let help = match config::find(directory) {
+                Some(found) if found.parent() == Some(directory) => format!(
+                    "git does not track {}: add it with `git add`, or omit `--all`",
+                    plain(&found.display().to_string())
+                ),
                 Some(above) => format!(
                     "{} is in a parent directory: omit `--all`, or run repin there",
                     plain(&above.display().to_string())

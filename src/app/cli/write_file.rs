@@ -109,8 +109,7 @@ impl TargetFile {
 }
 
 /// The help if a single file exists.
-pub(super) const REPLACE: &str =
-    "`--force` replaces it, `--dry-run true` prints what would be written";
+pub(super) const REPLACE: &str = "`--update` counts its pins again, `--force` replaces it, `--dry-run true` prints what would be written";
 
 /// Writes and syncs a temporary file, and renames it. `force` replaces an existing file and keeps its mode;
 /// a symlink is replaced, not its target.

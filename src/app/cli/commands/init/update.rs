@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::draft::{self, DISAGREEMENT, outside_problems};
+use super::{
+    draft::{self, DISAGREEMENT, outside_problems},
+    next_step,
+};
 use crate::{
     app::{
         cli::{
@@ -57,9 +60,9 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
     let config = cx.load()?;
     let update = Update::new(config)?;
     let written = update.is_change() && !print_only;
+    let file = update.old.root.join(update.old.file_name());
+    let target = TargetFile::new(&file, cx.services.environment.directory())?;
     if written {
-        let file = update.old.root.join(update.old.file_name());
-        let target = TargetFile::new(&file, cx.services.environment.directory())?;
         let name = plain(target.display_name());
         let step = cx
             .services
@@ -72,7 +75,12 @@ pub(super) fn run(print_only: bool, cx: &mut Context) -> Result<Exit, Errors> {
         )?;
         step.done(format!("{name} was written"));
     }
-    report(&update, written, cx);
+    let next_step = if print_only {
+        None
+    } else {
+        next_step::of_update(&target, &update.new, &update.found)
+    };
+    report(&update, written, next_step, cx);
     Ok(Exit::Done)
 }
 
@@ -144,14 +152,6 @@ fn refuse_malformed(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     }
 }
 
-/// The references without a digest of images that have fewer pins now.
-fn lost_digests(old: &Config, new: &Config, found: &FoundPins) -> Vec<String> {
-    let mut unpinned = checks::check_unpinned(new, found);
-    unpinned.retain(|check| {
-        let mut images = old.images.iter().zip(&new.images);
-        images.any(|(old, new)| check.image.as_ref() == Some(&new.name) && new.pins < old.pins)
-    });
-    let mut problems = draft::problems(&unpinned);
 /// Refuses counts that a sparse checkout makes too low, even if digests outside of the pins are ignored.
 fn refuse_left_out(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     let config = Config {
@@ -185,6 +185,14 @@ fn refuse_left_out(config: &Config, found: &FoundPins) -> Result<(), Errors> {
     Err(Error::failed(Code::PIN_COUNT, message).help(help).into())
 }
 
+/// The references without a digest of images that have fewer pins now.
+fn lost_digests(old: &Config, new: &Config, found: &FoundPins) -> Vec<String> {
+    let mut unpinned = checks::check_unpinned(new, found);
+    unpinned.retain(|check| {
+        let mut images = old.images.iter().zip(&new.images);
+        images.any(|(old, new)| check.image.as_ref() == Some(&new.name) && new.pins < old.pins)
+    });
+    let mut problems = draft::problems(&unpinned);
     if !problems.is_empty() {
         problems.push(format!(
             "promotions leave these references behind: restore their digests, or add those of the tags with \
@@ -311,7 +319,7 @@ fn with_current_counts(config: &Config, found: &FoundPins) -> (String, usize) {
     (text, edits.len())
 }
 
-fn report(update: &Update, written: bool, cx: &mut Context) {
+fn report(update: &Update, written: bool, next_step: Option<String>, cx: &mut Context) {
     let (config, found) = (&update.new, &update.found);
     let [old, new] = [&update.old, config].map(|config| &config.source_text.text);
     let diff = diff::of_file(
@@ -358,6 +366,9 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
         } else {
             format!("{path}: every count is up to date\n")
         });
+        if let Some(next_step) = next_step {
+            cx.output.note(&format!("\n{next_step}"));
+        }
         return;
     }
     cx.output.print_diff(&diff, false);
@@ -375,12 +386,12 @@ fn report(update: &Update, written: bool, cx: &mut Context) {
         changes.push(format!("{globs} {addition} to `files`"));
     }
     let summary = changes.join(", ");
-    cx.output.note(&if written {
-        format!(
+    cx.output.note(&match next_step {
+        Some(next_step) => format!("\nwrote {path}: {summary}\n\n{next_step}"),
+        None if written => format!(
             "\nwrote {path}: {summary}; run `repin check{}`, then commit the file",
             update.old.option
-        )
-    } else {
-        format!("\ndry run: {path} was not written; {summary}")
+        ),
+        None => format!("\ndry run: {path} was not written; {summary}"),
     });
 }
