@@ -96,7 +96,7 @@ fn search(
         let blobs: Vec<ObjectId> = entries.iter().map(|entry| entry.blob).collect();
         fetch(git, &blobs)?;
         let exists = |path: &Path| contents.has_chart(&root.join(path));
-        search_blobs(config, git, found, (entries, &exists), outside)?;
+        search_blobs(config, git, found, entries, &exists, outside)?;
     }
     add_other_sets(&others, found, &mut contents, outside);
     Ok(())
@@ -140,7 +140,8 @@ fn fetch(git: &Git, blobs: &[ObjectId]) -> Result<(), GitError> {
 pub(super) fn sparse(
     config: &Config,
     found: &FoundPins,
-    (files, exists): (Vec<TrackedFile>, &Exists<'_>),
+    files: Vec<TrackedFile>,
+    exists: &Exists<'_>,
     outside: &mut Outside,
 ) {
     let entries = files.into_iter().filter_map(|file| {
@@ -151,7 +152,7 @@ pub(super) fn sparse(
     });
     let entries = entries.collect();
     let searched = Git::open(&config.root)
-        .and_then(|git| search_blobs(config, &git, found, (entries, exists), outside));
+        .and_then(|git| search_blobs(config, &git, found, entries, exists, outside));
     if let Err(error) = searched {
         let reason = format!("cannot read the files outside of the sparse checkout: {error}");
         outside.unread.push(Unreadable::tree(reason, error.hint()));
@@ -163,7 +164,8 @@ fn search_blobs(
     config: &Config,
     git: &Git,
     found: &FoundPins,
-    (entries, exists): (Vec<Entry>, &Exists<'_>),
+    entries: Vec<Entry>,
+    exists: &Exists<'_>,
     outside: &mut Outside,
 ) -> Result<(), GitError> {
     let finder = Arc::new(OtherDigestFinder::new(config));

@@ -330,9 +330,9 @@ impl TrackedTree {
             });
         }
         let exists = |path: &Path| contents.has_chart(&config.set_path.directory().join(path));
-        let kept = search_files(&self.files, config, found, (&files, &exists), &mut outside);
+        let kept = search_files(&self.files, config, found, &files, &exists, &mut outside);
         if !sparse.is_empty() {
-            commit::sparse(config, found, (sparse, &exists), &mut outside);
+            commit::sparse(config, found, sparse, &exists, &mut outside);
         }
         contents.kept = kept;
         let others = OtherConfigurations::new(config, Arc::clone(&configurations.files));
@@ -427,7 +427,8 @@ fn search_files(
     tree: &WorkTree,
     config: &Config,
     found: &FoundPins,
-    (files, exists): (&[RelPath], &Exists<'_>),
+    files: &[RelPath],
+    exists: &Exists<'_>,
     outside: &mut Outside,
 ) -> KeptFiles {
     outside.files += files.len();
@@ -618,7 +619,8 @@ mod tests {
             &tree,
             &config,
             &FoundPins::default(),
-            (&files, nowhere),
+            &files,
+            nowhere,
             &mut outside,
         );
         assert_eq!(outside.occurrences.len(), 2);
@@ -656,7 +658,8 @@ mod tests {
                 &tree,
                 &config,
                 &FoundPins::default(),
-                (&files, nowhere),
+                &files,
+                nowhere,
                 &mut outside,
             );
             let kind = outside.occurrences.first().map(|one| &one.item.kind);
@@ -691,7 +694,8 @@ mod tests {
             &tree,
             &config,
             &FoundPins::default(),
-            (&[], nowhere),
+            &[],
+            nowhere,
             &mut outside,
         );
         assert_eq!(outside.unread.len(), 1);
