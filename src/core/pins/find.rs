@@ -145,9 +145,7 @@ impl Search<'_> {
             && result.hazard.is_none();
         Ok((!is_empty).then_some(result))
     }
-}
 
-impl Search<'_> {
     /// The references to images, without a tag or with a variable, that only the structure of YAML shows.
     fn untagged_references(&self, path: &RelPath, text: &[u8]) -> Vec<TagReference> {
         let mut found = Vec::new();

@@ -149,19 +149,16 @@ pub(in crate::core::pins) fn with_defaults(name: &str) -> Option<(Repository, Re
         expanded.push_str(&rest[..at]);
         expanded.push(VARIABLE);
         let variable = &rest[at + 1..];
-        let (default, end) = match variable.strip_prefix('{') {
-            Some(inner) => {
-                let end = inner.find('}')?;
-                let inner = &inner[..end];
-                (default_at(inner).map(|default| &inner[default..]), end + 2)
-            }
-            None => {
-                let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                (
-                    None,
-                    variable.find(|c| !is_part(c)).unwrap_or(variable.len()),
-                )
-            }
+        let (default, end) = if let Some(inner) = variable.strip_prefix('{') {
+            let end = inner.find('}')?;
+            let inner = &inner[..end];
+            (default_at(inner).map(|default| &inner[default..]), end + 2)
+        } else {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            (
+                None,
+                variable.find(|c| !is_part(c)).unwrap_or(variable.len()),
+            )
         };
         match default {
             Some(default) => expanded.push_str(default),
