@@ -1180,7 +1180,7 @@ fn rollback_of_an_image_in_the_stage_is_refused() {
     pipeline.promoted(STAGING, REV_B, 100);
     let pins = "envs/staging/app.yml";
     let [newer, older] = [REV_B, REV_A].map(|revision| pipeline.world.digest("fix", revision));
-    let text = pipeline.world.read(pins).replace(&newer, &older);
+    let text = pipeline.world.read(pins).replace(newer, older);
     pipeline.world.write(pins, text);
     let commit = pipeline.commit("images: fix is back", 50);
     let refused = pipeline.is_refused("stage_held");

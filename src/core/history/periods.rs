@@ -229,6 +229,11 @@ impl Slot {
     fn was_called(&self, name: &str) -> bool {
         self.names.contains(name)
     }
+
+    /// Whether both the slot and an image have pins.
+    fn is_pinned_as(&self, image: &Image) -> bool {
+        self.is_pinned && image.pins > 0
+    }
 }
 
 impl Slots {
@@ -247,13 +252,12 @@ impl Slots {
     fn assign(&mut self, config: &Config) -> BTreeMap<usize, usize> {
         let mut assigned = BTreeMap::new();
         let mut taken = BTreeSet::new();
-        let are_pinned = |slot: &Slot, image: &Image| slot.is_pinned && image.pins > 0;
-        let similarities: [&dyn Fn(&Slot, usize, &Image) -> bool; 5] = [
-            &|slot, repository, image| slot.had(repository) && slot.was_called(&image.name),
-            &|slot, repository, image| are_pinned(slot, image) && slot.had(repository),
-            &|slot, _, image| are_pinned(slot, image) && slot.was_called(&image.name),
-            &|slot, repository, _| slot.had(repository),
-            &|slot, _, image| slot.was_called(&image.name),
+        let similarities: [fn(&Slot, usize, &Image) -> bool; 5] = [
+            |slot, repository, image| slot.had(repository) && slot.was_called(&image.name),
+            |slot, repository, image| slot.is_pinned_as(image) && slot.had(repository),
+            |slot, _, image| slot.is_pinned_as(image) && slot.was_called(&image.name),
+            |slot, repository, _| slot.had(repository),
+            |slot, _, image| slot.was_called(&image.name),
         ];
         for is_similar in similarities {
             for image in &config.images {
