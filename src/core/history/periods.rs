@@ -11,13 +11,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Digests, History, HistoryEntry, Kind, claims, holds::UndoneDigest};
+use super::{Digests, History, HistoryEntry, Kind, claims};
 use crate::{
     base::files::Globs,
     config::{self, Config, DefaultFiles, Image, above_templates},
     core::pins::FileScanner,
     git::ObjectId,
-    oci::{Digest, Repository},
+    oci::Repository,
 };
 
 /// The periods of one set, and the facts that invalidate them.
@@ -128,18 +128,6 @@ impl History {
             periods,
             gap: self.gap(),
         }
-    }
-
-    /// The last commit that undid an image of a set; `None` if each of its images was undone, because a rollback of the
-    /// whole set is an event.
-    fn undone_part(&self, digests: &Digests) -> Option<&UndoneDigest> {
-        let is_undone = |digest: &Digest| self.undone.iter().any(|undone| undone.digest == *digest);
-        if digests.values().all(is_undone) {
-            return None;
-        }
-        let undone = self.undone.iter();
-        let undone = undone.filter(|undone| digests.values().any(|one| *one == undone.digest));
-        undone.max_by_key(|undone| self.facts.graph.positions[undone.commit])
     }
 
     fn period<'h>(&self, entry: &'h HistoryEntry, start: usize, end: Option<usize>) -> Period<'h> {
