@@ -1131,6 +1131,9 @@ fn previous_set_before_an_unreadable_commit_is_refused() {
     let unread = format!("cannot read commit {}", &commit[..10]);
     assert!(refused.stderr.contains(&unread), "{}", refused.stderr);
     assert!(refused.stderr.contains(REV_B), "{}", refused.stderr);
+    let warned = world.run(&["rollback", "--to", REV_B]).exits(0);
+    let warning = format!("warning[rolled_back]: {unread}");
+    assert!(warned.stderr.contains(&warning), "{}", warned.stderr);
     // A later set ends the doubt.
     set(&world, REV_A, &title(REV_A));
     world.run(&previous).exits(0);

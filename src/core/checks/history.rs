@@ -350,6 +350,10 @@ pub(super) fn check_return(set: &HeldBy<'_>, hold: &Hold) -> Option<Check> {
         let detail = format!("{}: this returns to it", set.describe(hold));
         return Some(warning(detail));
     }
+    if let Some(unreadable) = hold.blind_spot.as_ref().filter(|_| hold.free > 0) {
+        let check = check_unreadable(unreadable, false, Extent::Clone);
+        return Some(warning(check.detail));
+    }
     hold.is_shallow.then(|| {
         let detail = "the clone is shallow, so a rollback may have undone this set";
         warning(detail.to_owned()).help(git::FETCH_HISTORY)

@@ -567,6 +567,17 @@ mod tests {
         }
     }
 
+    /// Searches files without pins and without a chart.
+    fn search(
+        tree: &WorkTree,
+        config: &Config,
+        files: &[RelPath],
+        outside: &mut Outside,
+    ) -> KeptFiles {
+        let found = FoundPins::default();
+        search_files(tree, config, &found, files, &|_| false, outside)
+    }
+
     #[test]
     fn only_whole_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
@@ -614,15 +625,7 @@ mod tests {
         let config = config::example(CONFIG);
         let (tree, mut outside) = (WorkTree::new(root), Outside::default());
         let files = texts.map(|(name, _)| RelPath::parse(name).unwrap());
-        let nowhere: &Exists<'_> = &|_| false;
-        let kept = search_files(
-            &tree,
-            &config,
-            &FoundPins::default(),
-            &files,
-            nowhere,
-            &mut outside,
-        );
+        let kept = search(&tree, &config, &files, &mut outside);
         assert_eq!(outside.occurrences.len(), 2);
         for file in &files {
             fs::write(root.join(file.as_path()), "changed").unwrap();
@@ -653,15 +656,7 @@ mod tests {
             let (config, mut outside) = (config::example(CONFIG), Outside::default());
             let tree = WorkTree::new(directory.path());
             let files = [RelPath::parse(&name).unwrap()];
-            let nowhere: &Exists<'_> = &|_| false;
-            search_files(
-                &tree,
-                &config,
-                &FoundPins::default(),
-                &files,
-                nowhere,
-                &mut outside,
-            );
+            search(&tree, &config, &files, &mut outside);
             let kind = outside.occurrences.first().map(|one| &one.item.kind);
             let expected = match number {
                 0 | 3 => Some(&OccurrenceKind::Embedded(0)),
@@ -689,15 +684,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tree = WorkTree::new(&directory.path().join("missing"));
         let mut outside = Outside::default();
-        let nowhere: &Exists<'_> = &|_| false;
-        search_files(
-            &tree,
-            &config,
-            &FoundPins::default(),
-            &[],
-            nowhere,
-            &mut outside,
-        );
+        search(&tree, &config, &[], &mut outside);
         assert_eq!(outside.unread.len(), 1);
     }
 }

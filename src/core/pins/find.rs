@@ -9,12 +9,9 @@ use std::{
 
 use super::{
     lines::{Lines, WholeFile, read_whole},
-    occurrences::{Occurrence, OccurrenceFinder},
+    occurrences::Occurrence,
     other_digests::OtherDigestFinder,
-    places::{
-        FileScanner,
-        unpinned::{is_yaml, references},
-    },
+    places::unpinned::{is_yaml, references},
     scan::{DoubleMatch, Malformed, Met, Pin, Refused, Scan, TagReference, WithoutKind},
     unpinned::reference::{LATEST, Origin, ReferenceTag, name_in, with_defaults},
 };
@@ -72,9 +69,7 @@ struct FileResult {
 /// Searches every matched file. This is the only search for pins in the files of a configuration.
 pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, ReadError> {
     let search = Search {
-        scanner: FileScanner::new(config),
-        occurrences: OccurrenceFinder::new(config),
-        others: OtherDigestFinder::new(config),
+        finder: OtherDigestFinder::new(config),
         files,
     };
     let mut found = FoundPins::new(files.list_unopened(&config.scanned)?, config);
@@ -100,9 +95,7 @@ pub(crate) fn find(files: &dyn Files, config: &Config) -> Result<FoundPins, Read
 }
 
 struct Search<'s> {
-    scanner: FileScanner,
-    occurrences: OccurrenceFinder,
-    others: OtherDigestFinder,
+    finder: OtherDigestFinder,
     files: &'s dyn Files,
 }
 
@@ -119,10 +112,13 @@ impl Search<'_> {
             return Err(io::Error::other(TooLargeForPins));
         };
         let exists = |chart: &Path| self.files.has_chart(chart);
-        let mut scan = self
-            .scanner
-            .scan(text, &self.scanner.places_of(path, &exists));
-        let mut tag_references = self.occurrences.tag_references(text);
+        let OtherDigestFinder {
+            scanner,
+            occurrences,
+            ..
+        } = &self.finder;
+        let mut scan = scanner.scan(text, &scanner.places_of(path, &exists));
+        let mut tag_references = occurrences.tag_references(text);
         tag_references.append(&mut scan.tags);
         let known: HashSet<_> = tag_references
             .iter()
@@ -134,8 +130,8 @@ impl Search<'_> {
         let result = FileResult {
             tag_references,
             other_digests: self
-                .others
-                .in_text(text, &scan, &self.others.places_of(path, &exists)),
+                .finder
+                .in_text(text, &scan, &self.finder.places_of(path, &exists)),
             hazard: opened.hazard,
             scan,
         };
@@ -149,7 +145,7 @@ impl Search<'_> {
     /// The references to images, without a tag or with a variable, that only the structure of YAML shows.
     fn untagged_references(&self, path: &RelPath, text: &[u8]) -> Vec<TagReference> {
         let mut found = Vec::new();
-        if !is_yaml(path.as_path()) || !self.scanner.may_contain_untagged(text) {
+        if !is_yaml(path.as_path()) || !self.finder.scanner.may_contain_untagged(text) {
             return found;
         }
         let mut lines = Lines::new(text);
@@ -166,7 +162,7 @@ impl Search<'_> {
                 ReferenceTag::Tag(tag) => Some(tag),
             };
             let (line, column) = lines.place(text, reference.at + name.start);
-            if let Some(image) = self.scanner.image(&repository) {
+            if let Some(image) = self.finder.scanner.image(&repository) {
                 found.push(TagReference {
                     image,
                     line,

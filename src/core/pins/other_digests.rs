@@ -15,8 +15,8 @@ use crate::{base::files::RelPath, config::Config, oci::Digest};
 
 /// Finds the digests that are not pins.
 pub(crate) struct OtherDigestFinder {
-    scanner: FileScanner,
-    occurrences: OccurrenceFinder,
+    pub(super) scanner: FileScanner,
+    pub(super) occurrences: OccurrenceFinder,
     standard: StandardPlaces,
 }
 

@@ -47,7 +47,7 @@ use crate::{
         configurations::is_left_out,
         pins::discover::{Discovery, discover},
     },
-    git,
+    git::{self, GitError},
 };
 
 const HELP: &str = "\
@@ -204,7 +204,13 @@ impl PinnedTree {
 
 /// The warning about tracked files below `root` that the sparse checkout leaves out.
 fn sparse_warning(root: &Path) -> Option<String> {
-    let mut tracked = git::tracking(root, &[]).ok()?.tracked;
+    let mut tracked = match git::tracking(root, &[]) {
+        Ok(tracking) => tracking.tracked,
+        Err(GitError::NoGit | GitError::NotARepository(_) | GitError::NoWorkTree(_)) => {
+            return None;
+        }
+        Err(error) => return Some(format!("cannot list the files that git tracks: {error}")),
+    };
     tracked.retain(|file| is_left_out(file, root));
     (!tracked.is_empty()).then(|| {
         format!(
